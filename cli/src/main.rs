@@ -1,0 +1,3 @@
+//! leno: write, build, push, attach and run filters; see what the mesh does.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! World to snapshot to proxies: translation, publishing, artifacts, registry, status.

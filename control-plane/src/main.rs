@@ -1,0 +1,3 @@
+//! World to snapshot to proxies: translation, publishing, artifacts, registry, status.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Leno's auth stage as a filter.

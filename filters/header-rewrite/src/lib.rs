@@ -1,0 +1,1 @@
+//! Leno's header-rewrite stage as a filter.

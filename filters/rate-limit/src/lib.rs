@@ -1,0 +1,1 @@
+//! Leno's rate-limit stage as a filter.

@@ -1,0 +1,1 @@
+//! Leno's routing stage as a filter.

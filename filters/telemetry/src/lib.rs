@@ -1,0 +1,1 @@
+//! Leno's telemetry stage as a filter.

@@ -1,0 +1,1 @@
+//! Wasm modules as OCI artifacts: formats, pull, push, digests, content store.

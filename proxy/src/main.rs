@@ -1,0 +1,3 @@
+//! The data plane: listeners, HTTP, filter chains, routing, upstreams.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Wasm guests as filters: engine, limits, pool, component and Proxy-Wasm hosts.

@@ -1,0 +1,1 @@
+//! Envoy v3 API to and from the model, and the ADS conversation.

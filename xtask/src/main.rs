@@ -1,0 +1,3 @@
+//! demo, test, gen, tidy, new-filter, bench: the only task runner.
+
+fn main() {}
