@@ -1,1 +1,3 @@
 //! The data plane: listeners, HTTP, filter chains, routing, upstreams.
+
+pub mod http;
