@@ -1,1 +1,19 @@
-//! Wasm guests as filters: engine, limits, pool, component and Proxy-Wasm hosts.
+//! Wasm guests as filters: every module becomes a [`leno_sdk::plugin::Plugin`], whatever ABI it was built for.
+//!
+//! The way of a module: [`inspect()`] reads it without compiling, [`Engine::compile`] makes it a [`Module`] (slow; on
+//! any thread but a worker's), and [`Worker::plugin`] starts it on one worker thread. `proxy_wasm` and `component`
+//! are sibling adapters that do not import each other.
+
+mod engine;
+mod inspect;
+mod module;
+mod worker;
+
+mod component;
+mod proxy_wasm;
+mod trap;
+
+pub use engine::{Engine, EngineError, Limits};
+pub use inspect::{Abi, Import, Inspection, ProxyWasmVersion, inspect};
+pub use module::{Module, ModuleError};
+pub use worker::{PluginOptions, StartError, VmOptions, Worker};
