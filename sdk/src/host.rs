@@ -4,7 +4,20 @@
 //! guest may act on any live exchange from any callback (Proxy-Wasm's `proxy_set_effective_context`). Values are
 //! appended to a buffer of the caller, so that a warm path allocates nothing. No method calls back into the filter.
 
+#[cfg(not(target_family = "wasm"))]
+use std::rc::Rc;
 use std::time::Duration;
+
+/// A plugin's host as it is passed around.
+#[cfg(not(target_family = "wasm"))]
+pub type PluginRef = Rc<dyn PluginHost>;
+/// An exchange's host as it is passed around.
+#[cfg(not(target_family = "wasm"))]
+pub type ExchangeRef = Rc<dyn ExchangeHost>;
+// A guest knows one kind of host. Naming it instead of going through a table of methods lets the linker drop what a
+// filter does not use, so that the imports of a module are the list of what it can do.
+#[cfg(target_family = "wasm")]
+pub use crate::guest::{ExchangeRef, PluginRef};
 
 /// A list of fields of one exchange, or of the answer to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

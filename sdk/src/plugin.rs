@@ -3,9 +3,7 @@
 //! Results have two floors. [`Trap`] outside: the guest is broken, and the chain's failure policy decides. A verdict
 //! inside: what the filter wants.
 
-use std::rc::Rc;
-
-use crate::host::{CallId, ExchangeHost, QueueId};
+use crate::host::{CallId, ExchangeRef, QueueId};
 
 /// The guest broke and will not be called again. The text is for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +24,7 @@ pub enum HeadersVerdict {
     Continue,
     /// Headers are held, and body callbacks run meanwhile; a body verdict of `Continue` releases both.
     HoldHeaders,
-    /// Headers, body and trailers are held until [`ExchangeHost::resume`]; reading stops when buffers are full.
+    /// Headers, body and trailers are held until [`ExchangeHost::resume`](crate::host::ExchangeHost::resume); reading stops when buffers are full.
     Hold,
     /// As `Hold`, but a body that outgrows the buffer fails the exchange (413 or 500).
     HoldAndBuffer,
@@ -50,7 +48,7 @@ pub enum BodyVerdict {
 pub enum TrailersVerdict {
     /// On to the next filter.
     Continue,
-    /// Held until [`ExchangeHost::resume`].
+    /// Held until [`ExchangeHost::resume`](crate::host::ExchangeHost::resume).
     Hold,
 }
 
@@ -113,7 +111,7 @@ pub trait Plugin {
     ///
     /// # Errors
     /// The guest broke.
-    fn exchange(&self, host: Rc<dyn ExchangeHost>) -> Result<Box<dyn Exchange>, Trap>;
+    fn exchange(&self, host: ExchangeRef) -> Result<Box<dyn Exchange>, Trap>;
     /// The tick period has passed.
     ///
     /// # Errors
