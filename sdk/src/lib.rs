@@ -61,6 +61,10 @@ mod context;
 
 mod config;
 
+pub mod matching;
+
+pub mod template;
+
 pub mod native;
 
 pub mod plugin;

@@ -47,6 +47,35 @@ impl Property {
         }
     }
 
+    /// As text, for an attribute of this name (with `.` between segments): the integers and booleans among Envoy's
+    /// attributes are written out, durations in milliseconds. Nothing if it is not UTF-8.
+    #[must_use]
+    pub fn shown(self, name: &str) -> Option<String> {
+        match name {
+            "source.port"
+            | "destination.port"
+            | "upstream.port"
+            | "request.size"
+            | "request.total_size"
+            | "response.size"
+            | "response.total_size"
+            | "response.code"
+            | "response.flags"
+            | "response.grpc_status"
+            | "connection.id"
+            | "connection_id"
+            | "upstream.request_attempt_count"
+            | "upstream.num_endpoints"
+            | "xds.listener_direction"
+            | "listener_direction" => self.int().map(|value| value.to_string()),
+            "connection.mtls" => self.bool().map(|value| value.to_string()),
+            "request.duration" | "response.backend_latency" => {
+                self.duration().map(|value| value.as_millis().to_string())
+            }
+            _ => self.text(),
+        }
+    }
+
     /// A duration, or a time since 1970: nanoseconds in 8 bytes. Nothing if it is negative.
     #[must_use]
     pub fn duration(self) -> Option<Duration> {

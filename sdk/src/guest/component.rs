@@ -98,9 +98,9 @@ impl exported::Guest for Component {
 struct Part(RefCell<Option<Box<dyn Exchange>>>);
 
 impl Part {
-    fn call<T>(&self, otherwise: T, callback: impl FnOnce(&mut dyn Exchange) -> Option<T>) -> T {
+    fn call<T>(&self, otherwise: T, callback: impl FnOnce(&mut Box<dyn Exchange>) -> Option<T>) -> T {
         let mut exchange = self.0.borrow_mut();
-        exchange.as_deref_mut().and_then(callback).unwrap_or(otherwise)
+        exchange.as_mut().and_then(callback).unwrap_or(otherwise)
     }
 }
 

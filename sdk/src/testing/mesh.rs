@@ -22,7 +22,7 @@ pub struct Mesh(pub(super) Rc<State>);
 
 pub(super) struct State {
     pub(super) now: Cell<Duration>,
-    shared: RefCell<BTreeMap<Vec<u8>, (Vec<u8>, u32)>>,
+    shared: RefCell<BTreeMap<Vec<u8>, Versioned>>,
     version: Cell<u32>,
     queues: RefCell<Vec<Queue>>,
     metrics: RefCell<Vec<Metric>>,
@@ -32,6 +32,9 @@ pub(super) struct State {
     pub(super) exchanges: Cell<u64>,
     workers: Cell<usize>,
 }
+
+/// A value and its version.
+type Versioned = (Vec<u8>, u32);
 
 struct Queue {
     name: Vec<u8>,
