@@ -1,5 +1,11 @@
 //! The data plane: listeners, HTTP, filter chains, routing, upstreams.
 
+pub mod chain;
+
+pub mod exchange;
+
+pub mod filters;
+
 pub mod router;
 
 pub mod balancer;

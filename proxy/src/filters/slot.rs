@@ -1,0 +1,95 @@
+//! One configured filter on one worker: the plugin that runs now, and what happens when its guest fails.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use leno_model::filter::FailurePolicy;
+use leno_sdk::plugin::{Plugin, Trap};
+
+use crate::filters::Identity;
+use crate::filters::backoff::Backoff;
+
+/// What starts a plugin anew after its guest has failed. The error is for the log.
+pub type Start = Box<dyn Fn() -> Result<Rc<dyn Plugin>, String>>;
+
+/// See the module. Whoever still runs an exchange on it keeps it; with the last one the plugin is shut down.
+pub struct FilterSlot {
+    identity: Rc<Identity>,
+    policy: FailurePolicy,
+    plugin: RefCell<Rc<dyn Plugin>>,
+    start: Start,
+    backoff: RefCell<Backoff>,
+}
+
+impl FilterSlot {
+    /// A filter whose plugin has started.
+    #[must_use]
+    pub fn new(
+        identity: Rc<Identity>,
+        (policy, pause): (FailurePolicy, Duration),
+        plugin: Rc<dyn Plugin>,
+        start: Start,
+    ) -> Rc<Self> {
+        let mut backoff = Backoff::new(pause);
+        backoff.start(Instant::now(), fastrand::u64(..));
+        Rc::new(Self {
+            identity,
+            policy,
+            plugin: RefCell::new(plugin),
+            start,
+            backoff: RefCell::new(backoff),
+        })
+    }
+
+    /// The identity of its filter.
+    pub fn identity(&self) -> &Rc<Identity> {
+        &self.identity
+    }
+
+    /// What happens to exchanges when the guest fails.
+    pub fn policy(&self) -> FailurePolicy {
+        self.policy
+    }
+
+    /// The plugin for a new exchange; `None` while there is no good one. Under [`FailurePolicy::Reload`] this
+    /// starts a new guest as soon as it may.
+    pub fn plugin(&self) -> Option<Rc<dyn Plugin>> {
+        let plugin = self.plugin.borrow().clone();
+        match self.policy {
+            _ if !plugin.is_broken() => Some(plugin),
+            FailurePolicy::Reload => self.reload(Instant::now(), fastrand::u64(..)),
+            FailurePolicy::Closed | FailurePolicy::Open => None,
+        }
+    }
+
+    /// A callback of this filter has failed.
+    pub(crate) fn failed(&self, trap: &Trap) {
+        tracing::error!(filter = %self.identity.name, "the guest failed: {trap}");
+    }
+
+    fn reload(&self, now: Instant, random: u64) -> Option<Rc<dyn Plugin>> {
+        if !self.backoff.borrow_mut().start(now, random) {
+            return None;
+        }
+        match (self.start)() {
+            Ok(plugin) => {
+                self.plugin.replace(plugin.clone());
+                Some(plugin)
+            }
+            Err(error) => {
+                tracing::error!(filter = %self.identity.name, "the guest does not start again: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for FilterSlot {
+    fn drop(&mut self) {
+        let plugin = self.plugin.get_mut();
+        if !plugin.is_broken() {
+            plugin.on_shutdown();
+        }
+    }
+}
