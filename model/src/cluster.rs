@@ -24,6 +24,8 @@ pub struct Cluster {
     pub max_requests_per_connection: Option<u32>,
     /// Envoy's circuit breakers at default priority.
     pub limits: Limits,
+    /// Which addresses of a name are endpoints.
+    pub dns_family: DnsFamily,
 }
 
 impl Cluster {
@@ -38,6 +40,7 @@ impl Cluster {
             idle_timeout: Some(Duration::from_secs(3600)),
             max_requests_per_connection: None,
             limits: Limits::default(),
+            dns_family: DnsFamily::Auto,
         }
     }
 }
@@ -53,6 +56,22 @@ pub enum Discovery {
     LogicalDns(Arc<LoadAssignment>),
     /// Over EDS, by this name.
     Eds(String),
+}
+
+/// `Cluster.DnsLookupFamily`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DnsFamily {
+    /// The IPv6 ones; the IPv4 ones where there is none.
+    #[default]
+    Auto,
+    /// IPv4 only.
+    V4Only,
+    /// IPv6 only.
+    V6Only,
+    /// The IPv4 ones; the IPv6 ones where there is none.
+    V4Preferred,
+    /// Both.
+    All,
 }
 
 /// `Cluster.LbPolicy`.

@@ -5,4 +5,46 @@
 
 pub mod resource;
 
+pub mod codec;
+
+pub mod bootstrap;
+
 pub mod ads;
+
+mod listener;
+
+mod http;
+
+mod route;
+
+mod route_action;
+
+mod retry;
+
+mod header_edits;
+
+mod matching;
+
+mod cluster;
+
+mod upstream_protocol;
+
+mod endpoint;
+
+mod filter;
+
+mod wasm_plugin;
+
+mod wasm_code;
+
+mod access_log;
+
+mod wire;
+
+mod strict;
+
+mod document;
+
+mod descriptors;
+
+mod pb;

@@ -1,0 +1,437 @@
+//! A JSON or YAML text as a tree that knows its lines, and its reading into a message with a path in every error.
+
+use leno_model::invalid::Invalid;
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
+use serde_saphyr::Spanned;
+
+use crate::descriptors;
+
+/// A document that was well formed.
+#[derive(Debug)]
+pub(crate) struct Document {
+    root: Spanned<Node>,
+}
+
+#[derive(Debug)]
+enum Node {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(String),
+    List(Vec<Spanned<Node>>),
+    Map(Vec<(String, Spanned<Node>)>),
+}
+
+impl Document {
+    /// Reads YAML. Anchors and merge keys work; a key given twice is refused.
+    pub(crate) fn from_yaml(text: &str) -> Result<Self, Invalid> {
+        serde_saphyr::from_str(text)
+            .map(|root| Self { root })
+            .map_err(|error| {
+                Invalid::new(
+                    "",
+                    format!("not well-formed YAML: {}", one_line(&error.to_string())),
+                )
+            })
+    }
+
+    /// Reads JSON. It has no lines: serde_json says where it is malformed, and a path says the rest.
+    pub(crate) fn from_json(text: &str) -> Result<Self, Invalid> {
+        serde_json::from_str(text)
+            .map(|value| Self::from_value(&value))
+            .map_err(|error| Invalid::new("", format!("not well-formed JSON: {error}")))
+    }
+
+    /// A value that was read already; it has no lines.
+    pub(crate) fn from_value(value: &serde_json::Value) -> Self {
+        Self {
+            root: node_of_value(value),
+        }
+    }
+
+    /// The document as a message of the kind that `descriptor` describes; `@type` may say so too.
+    pub(crate) fn to_message(&self, descriptor: MessageDescriptor) -> Result<DynamicMessage, Invalid> {
+        self.read(descriptor).map_err(|error| self.locate(error))
+    }
+
+    fn read(&self, descriptor: MessageDescriptor) -> Result<DynamicMessage, Invalid> {
+        let mut value = match &self.root.value {
+            Node::Null => return Ok(DynamicMessage::new(descriptor)),
+            Node::Map(entries) => {
+                check_type(&descriptor, entries)?;
+                check_fields(&descriptor, entries.iter().filter(|(key, _)| key != "@type"))?;
+                value_of_node(&self.root.value)
+            }
+            other => return Err(expected("an object", other)),
+        };
+        if let Some(fields) = value.as_object_mut() {
+            fields.remove("@type");
+        }
+        descriptors::from_json(descriptor, value)
+    }
+
+    /// `error`, with the line of what its path names where the text had lines.
+    pub(crate) fn locate(&self, mut error: Invalid) -> Invalid {
+        if error.reason.ends_with(')') && error.reason.contains(" (line ") {
+            return error;
+        }
+        let mut node = &self.root;
+        let mut line = node.referenced.line();
+        for step in steps(&error.path) {
+            let next = match (&node.value, step) {
+                (Node::List(items), Step::Index(index)) => items.get(index),
+                (Node::Map(entries), Step::Key(key)) => find(entries, key),
+                _ => None,
+            };
+            let Some(next) = next else { break };
+            node = next;
+            line = node.referenced.line();
+        }
+        if line > 0 {
+            error.reason = format!("{} (line {line})", error.reason);
+        }
+        error
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().trim_end().to_owned()
+}
+
+enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+/// `a.b[2]["c.d"]` as steps.
+fn steps(path: &str) -> Vec<Step<'_>> {
+    let mut steps = Vec::new();
+    let mut rest = path;
+    while !rest.is_empty() {
+        if let Some(quoted) = rest.strip_prefix("[\"") {
+            let end = quoted.find("\"]").unwrap_or(quoted.len());
+            steps.push(Step::Key(&quoted[..end]));
+            rest = quoted.get(end + 2..).unwrap_or_default();
+        } else if let Some(bracket) = rest.strip_prefix('[') {
+            let end = bracket.find(']').unwrap_or(bracket.len());
+            steps.push(Step::Index(bracket[..end].parse().unwrap_or(usize::MAX)));
+            rest = bracket.get(end + 1..).unwrap_or_default();
+        } else {
+            let end = rest.find(['.', '[']).unwrap_or(rest.len());
+            steps.push(Step::Key(&rest[..end]));
+            rest = &rest[end..];
+        }
+        rest = rest.strip_prefix('.').unwrap_or(rest);
+    }
+    steps
+}
+
+/// Protobuf's JSON takes a field by its own name and by its camel-case name.
+fn find<'a>(entries: &'a [(String, Spanned<Node>)], key: &str) -> Option<&'a Spanned<Node>> {
+    let plain: String = key.chars().filter(|c| *c != '_').collect();
+    let by_name = entries.iter().find(|(name, _)| name == key);
+    by_name
+        .or_else(|| entries.iter().find(|(name, _)| name.eq_ignore_ascii_case(&plain)))
+        .map(|(_, node)| node)
+}
+
+fn check_type(descriptor: &MessageDescriptor, entries: &[(String, Spanned<Node>)]) -> Result<(), Invalid> {
+    match find(entries, "@type").map(|node| &node.value) {
+        None => Ok(()),
+        Some(Node::Text(text)) if descriptors::name_in_url(text)? == descriptor.full_name() => Ok(()),
+        Some(other) => Err(expected(&format!("a {}", descriptor.full_name()), other).within("@type")),
+    }
+}
+
+fn check_message(descriptor: &MessageDescriptor, node: &Node) -> Result<(), Invalid> {
+    let name = descriptor.full_name();
+    if name == "google.protobuf.Any" {
+        return check_any(node);
+    }
+    if let Some(well_known) = name.strip_prefix("google.protobuf.") {
+        return check_well_known(well_known, descriptor, node);
+    }
+    match node {
+        Node::Map(entries) => check_fields(descriptor, entries.iter()),
+        other => Err(expected("an object", other)),
+    }
+}
+
+fn check_fields<'a>(
+    descriptor: &MessageDescriptor,
+    mut entries: impl Iterator<Item = &'a (String, Spanned<Node>)>,
+) -> Result<(), Invalid> {
+    entries.try_for_each(|(key, value)| {
+        let field = descriptor
+            .get_field_by_name(key)
+            .or_else(|| descriptor.get_field_by_json_name(key))
+            .ok_or_else(|| {
+                Invalid::new(
+                    key.as_str(),
+                    format!("{} has no such field", descriptor.full_name()),
+                )
+            })?;
+        check_field(&field, &value.value).map_err(|error| error.within(key))
+    })
+}
+
+fn check_any(node: &Node) -> Result<(), Invalid> {
+    let Node::Map(entries) = node else {
+        return Err(expected("an object", node));
+    };
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let type_url = match find(entries, "@type").map(|node| &node.value) {
+        Some(Node::Text(text)) => text.as_str(),
+        Some(other) => return Err(expected("a text", other).within("@type")),
+        None => return Err(Invalid::new("@type", "the type is missing")),
+    };
+    let name = descriptors::name_in_url(type_url)?;
+    let descriptor = descriptors::message(name)
+        .ok_or_else(|| Invalid::new("", format!("type `{name}` is not supported by this version")))?;
+    if !name.starts_with("google.protobuf.") {
+        return check_fields(&descriptor, entries.iter().filter(|(key, _)| key != "@type"));
+    }
+    for (key, value) in entries.iter().filter(|(key, _)| key != "@type") {
+        if key != "value" {
+            return Err(Invalid::new(
+                key.as_str(),
+                format!("a {name} stands under `value`"),
+            ));
+        }
+        check_message(&descriptor, &value.value).map_err(|error| error.within("value"))?;
+    }
+    Ok(())
+}
+
+fn check_well_known(name: &str, descriptor: &MessageDescriptor, node: &Node) -> Result<(), Invalid> {
+    match (name, node) {
+        (_, Node::Null)
+        | ("Struct" | "Empty", Node::Map(_))
+        | ("ListValue", Node::List(_))
+        | ("Value", _) => Ok(()),
+        ("Struct" | "Empty", _) => Err(expected("an object", node)),
+        ("ListValue", _) => Err(expected("a list", node)),
+        ("Duration", Node::Text(text)) if text.strip_suffix('s').is_some_and(is_decimal) => Ok(()),
+        ("Duration", _) => Err(expected("a duration like `1.5s`", node)),
+        (wrapper, _) if wrapper.ends_with("Value") => match descriptor.get_field_by_name("value") {
+            Some(field) => check_one(&field.kind(), node),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn is_decimal(text: &str) -> bool {
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    [whole, fraction]
+        .iter()
+        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn check_field(field: &FieldDescriptor, node: &Node) -> Result<(), Invalid> {
+    match node {
+        Node::Null => Ok(()),
+        Node::Map(entries) if field.is_map() => {
+            let kind = field.kind();
+            let Some(value_field) = kind.as_message().map(MessageDescriptor::map_entry_value_field) else {
+                return Ok(());
+            };
+            entries.iter().try_for_each(|(key, value)| {
+                check_one(&value_field.kind(), &value.value)
+                    .map_err(|error| error.within(&format!("[\"{key}\"]")))
+            })
+        }
+        _ if field.is_map() => Err(expected("an object", node)),
+        Node::List(items) if field.is_list() => items.iter().enumerate().try_for_each(|(index, item)| {
+            check_one(&field.kind(), &item.value).map_err(|error| error.within(&format!("[{index}]")))
+        }),
+        _ if field.is_list() => Err(expected("a list", node)),
+        _ => check_one(&field.kind(), node),
+    }
+}
+
+fn check_one(kind: &Kind, node: &Node) -> Result<(), Invalid> {
+    match kind {
+        Kind::Message(descriptor) => check_message(descriptor, node),
+        Kind::Enum(descriptor) => match node {
+            Node::Text(text) if descriptor.get_value_by_name(text).is_some() => Ok(()),
+            Node::Number(number) if number.as_i64().is_some() => Ok(()),
+            Node::Text(text) => Err(Invalid::new(
+                "",
+                format!("`{text}` is not one of {}", names(descriptor)),
+            )),
+            _ => Err(expected(&format!("one of {}", names(descriptor)), node)),
+        },
+        Kind::Bool => match node {
+            Node::Bool(_) => Ok(()),
+            _ => Err(expected("true or false", node)),
+        },
+        Kind::String | Kind::Bytes => match node {
+            Node::Text(_) => Ok(()),
+            _ => Err(expected("a text (put it in quotes)", node)),
+        },
+        Kind::Double | Kind::Float => match node {
+            Node::Number(_) => Ok(()),
+            Node::Text(text) if text.parse::<f64>().is_ok() => Ok(()),
+            _ => Err(expected("a number", node)),
+        },
+        Kind::Uint32 | Kind::Fixed32 => whole(node, 0, i128::from(u32::MAX)),
+        Kind::Uint64 | Kind::Fixed64 => whole(node, 0, i128::from(u64::MAX)),
+        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
+            whole(node, i128::from(i32::MIN), i128::from(i32::MAX))
+        }
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => {
+            whole(node, i128::from(i64::MIN), i128::from(i64::MAX))
+        }
+    }
+}
+
+fn names(descriptor: &prost_reflect::EnumDescriptor) -> String {
+    let names: Vec<String> = descriptor.values().map(|value| value.name().to_owned()).collect();
+    names.join(", ")
+}
+
+fn whole(node: &Node, least: i128, most: i128) -> Result<(), Invalid> {
+    let number = match node {
+        Node::Number(number) => number.to_string(),
+        Node::Text(text) => text.clone(),
+        Node::Null | Node::Bool(_) | Node::List(_) | Node::Map(_) => {
+            return Err(expected("a whole number", node));
+        }
+    };
+    let number = number.strip_suffix(".0").unwrap_or(&number);
+    match number.parse::<i128>() {
+        Ok(value) if (least..=most).contains(&value) => Ok(()),
+        Ok(value) => Err(Invalid::new(
+            "",
+            format!("{value} is not between {least} and {most}"),
+        )),
+        Err(_) => Err(expected("a whole number", node)),
+    }
+}
+
+fn expected(what: &str, node: &Node) -> Invalid {
+    let found = match node {
+        Node::Null => "nothing".to_owned(),
+        Node::Bool(value) => format!("`{value}`"),
+        Node::Number(value) => format!("the number {value}"),
+        Node::Text(value) => format!("the text `{value}`"),
+        Node::List(_) => "a list".to_owned(),
+        Node::Map(_) => "an object".to_owned(),
+    };
+    Invalid::new("", format!("expected {what}, found {found}"))
+}
+
+fn value_of_node(node: &Node) -> serde_json::Value {
+    match node {
+        Node::Null => serde_json::Value::Null,
+        Node::Bool(value) => (*value).into(),
+        Node::Number(value) => value.clone().into(),
+        Node::Text(value) => value.as_str().into(),
+        Node::List(items) => items.iter().map(|item| value_of_node(&item.value)).collect(),
+        Node::Map(entries) => entries
+            .iter()
+            .map(|(key, value)| (key.clone(), value_of_node(&value.value)))
+            .collect(),
+    }
+}
+
+fn node_of_value(value: &serde_json::Value) -> Spanned<Node> {
+    let node = match value {
+        serde_json::Value::Null => Node::Null,
+        serde_json::Value::Bool(value) => Node::Bool(*value),
+        serde_json::Value::Number(value) => Node::Number(value.clone()),
+        serde_json::Value::String(value) => Node::Text(value.clone()),
+        serde_json::Value::Array(items) => Node::List(items.iter().map(node_of_value).collect()),
+        serde_json::Value::Object(entries) => Node::Map(
+            entries
+                .iter()
+                .map(|(key, value)| (key.clone(), node_of_value(value)))
+                .collect(),
+        ),
+    };
+    Spanned::new(
+        node,
+        serde_saphyr::Location::UNKNOWN,
+        serde_saphyr::Location::UNKNOWN,
+    )
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        Node::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Number::from_f64(value).map_or_else(|| Node::Text(value.to_string()), Node::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Node, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = sequence.next_element()? {
+            items.push(item);
+        }
+        Ok(Node::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut entries: Vec<(String, Spanned<Node>)> = Vec::new();
+        while let Some((key, value)) = map.next_entry::<Spanned<String>, Spanned<Node>>()? {
+            if entries.iter().any(|(name, _)| *name == key.value) {
+                return Err(serde::de::Error::custom(format!(
+                    "key `{}` stands twice",
+                    key.value
+                )));
+            }
+            // A field is where its name is, not where its value begins.
+            entries.push((
+                key.value,
+                Spanned::new(value.value, key.referenced, value.defined),
+            ));
+        }
+        Ok(Node::Map(entries))
+    }
+}

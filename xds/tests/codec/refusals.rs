@@ -1,0 +1,388 @@
+//! What is refused, with the exact path and the words that help.
+
+use leno_xds::resource::{Kind, Resource};
+use leno_xds::{bootstrap, codec};
+
+/// `text` is refused at `path`, and the reason contains `words`.
+fn check(kind: Kind, text: &str, path: &str, words: &str) {
+    let error = codec::from_yaml(kind, text).expect_err(text);
+    assert_eq!(error.path, path, "{error}");
+    assert!(error.reason.contains(words), "{error}");
+}
+
+fn check_bootstrap(text: &str, path: &str, words: &str) {
+    let error = bootstrap::from_yaml(text).expect_err(text);
+    assert_eq!(error.path, path, "{error}");
+    assert!(error.reason.contains(words), "{error}");
+}
+
+const ROUTER: &str = r#"{name: r, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}"#;
+
+/// A listener whose connection manager holds `fields`.
+fn manager(fields: &str) -> String {
+    format!(
+        "{{name: l, address: {{socket_address: {{address: 127.0.0.1, port_value: 1}}}}, filter_chains: [{{filters: [\
+         {{name: h, typed_config: {{\"@type\": type.googleapis.com/envoy.extensions.filters.network.\
+         http_connection_manager.v3.HttpConnectionManager, {fields}}}}}]}}]}}"
+    )
+}
+
+/// A listener with a Wasm filter whose plugin holds `fields`.
+fn plugin(fields: &str) -> String {
+    let wasm = format!(
+        "{{name: w, typed_config: {{\"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, \
+         config: {{{fields}}}}}}}"
+    );
+    manager(&format!("route_config: {{}}, http_filters: [{wasm}, {ROUTER}]"))
+}
+
+const MANAGER: &str = "filter_chains[0].filters[0].typed_config";
+
+#[test]
+fn fields_that_do_not_exist_are_named_with_their_line() {
+    let text = "name: a\nload_assignment:\n  cluster_name: a\n  endpoints:\n    - lb_endpoint: []\n";
+    check(
+        Kind::Cluster,
+        text,
+        "load_assignment.endpoints[0].lb_endpoint",
+        "no such field (line 5)",
+    );
+}
+
+#[test]
+fn fields_that_are_not_supported_are_named_with_their_line() {
+    let text = "name: a\nload_assignment:\n  cluster_name: a\noutlier_detection:\n  interval: 1s\n";
+    check(
+        Kind::Cluster,
+        text,
+        "outlier_detection",
+        "not supported by this version (line 4)",
+    );
+}
+
+#[test]
+fn values_of_the_wrong_type_are_named() {
+    check(
+        Kind::Cluster,
+        "{name: 3}",
+        "name",
+        "expected a text (put it in quotes), found the number 3",
+    );
+    check(
+        Kind::Cluster,
+        "{name: a, connect_timeout: 5}",
+        "connect_timeout",
+        "a duration like `1.5s`",
+    );
+    check(
+        Kind::Cluster,
+        "{name: a, lb_policy: BEST}",
+        "lb_policy",
+        "`BEST` is not one of ROUND_ROBIN",
+    );
+    check(
+        Kind::LoadAssignment,
+        "{cluster_name: a, endpoints: [{priority: -1}]}",
+        "endpoints[0].priority",
+        "-1 is not between 0 and",
+    );
+    check(
+        Kind::Listener,
+        "{filter_chains: {}}",
+        "filter_chains",
+        "expected a list, found an object",
+    );
+    check(Kind::Listener, "[1]", "", "expected an object, found a list");
+}
+
+#[test]
+fn text_that_is_no_yaml_is_refused() {
+    check(Kind::Listener, "a: [", "", "not well-formed YAML");
+    check(Kind::Listener, "name: a\nname: b\n", "", "not well-formed YAML");
+    let error = bootstrap::from_json("{\"node\": }").unwrap_err();
+    assert!(error.reason.starts_with("not well-formed JSON"), "{error}");
+}
+
+#[test]
+fn tls_is_refused_by_its_type() {
+    let socket = "transport_socket: {name: envoy.transport_sockets.tls, typed_config: {\"@type\": \
+                  type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext}}";
+    check(
+        Kind::Cluster,
+        &format!("{{name: a, load_assignment: {{cluster_name: a}}, {socket}}}"),
+        "transport_socket.typed_config",
+        "UpstreamTlsContext` is not supported by this version",
+    );
+}
+
+#[test]
+fn listeners_are_refused_where_they_are_wrong() {
+    check(Kind::Listener, "{name: a}", "address", "is required");
+    check(
+        Kind::Listener,
+        "{address: {socket_address: {address: localhost, port_value: 1}}}",
+        "address.socket_address.address",
+        "`localhost` is not an IP address",
+    );
+    check(
+        Kind::Listener,
+        "{address: {socket_address: {address: 1.2.3.4, port_value: 70000}}}",
+        "address.socket_address.port_value",
+        "above 65535",
+    );
+    check(
+        Kind::Listener,
+        "{address: {socket_address: {address: 1.2.3.4, port_value: 1}}, filter_chains: [{filter_chain_match: {server_names: [a]}}]}",
+        "filter_chains[0].filter_chain_match",
+        "not supported",
+    );
+    let tcp = "{address: {socket_address: {address: 1.2.3.4, port_value: 1}}, filter_chains: [{filters: [{name: t, \
+               typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, cluster: a}}]}]}";
+    check(
+        Kind::Listener,
+        tcp,
+        MANAGER,
+        "tcp_proxy.v3.TcpProxy` is not supported",
+    );
+    let unknown =
+        "{filter_chains: [{filters: [{name: t, typed_config: {\"@type\": type.googleapis.com/a.B}}]}]}";
+    check(Kind::Listener, unknown, MANAGER, "type `a.B` is not supported");
+}
+
+#[test]
+fn connection_managers_are_refused_where_they_are_wrong() {
+    check(
+        Kind::Listener,
+        &manager("stat_prefix: a"),
+        MANAGER,
+        "one of `route_config` and `rds`",
+    );
+    check(
+        Kind::Listener,
+        &manager("route_config: {}"),
+        &format!("{MANAGER}.http_filters"),
+        "at least envoy.filters.http.router",
+    );
+    let twice = manager(&format!("route_config: {{}}, http_filters: [{ROUTER}, {ROUTER}]"));
+    check(
+        Kind::Listener,
+        &twice,
+        &format!("{MANAGER}.http_filters[0]"),
+        "must be the last",
+    );
+    check(
+        Kind::Listener,
+        &manager("upgrade_configs: [{upgrade_type: websocket}]"),
+        &format!("{MANAGER}.upgrade_configs"),
+        "not supported",
+    );
+    check(
+        Kind::Listener,
+        &manager("rds: {route_config_name: a, config_source: {path: /a}}"),
+        &format!("{MANAGER}.rds.config_source.path"),
+        "not supported",
+    );
+    check(
+        Kind::Listener,
+        &manager(
+            "http2_protocol_options: {initial_stream_window_size: 7}, rds: {route_config_name: a, config_source: {ads: {}}}",
+        ),
+        &format!("{MANAGER}.http_filters"),
+        "at least",
+    );
+}
+
+#[test]
+fn wasm_plugins_are_refused_where_they_are_wrong() {
+    let at = |rest: &str| format!("{MANAGER}.http_filters[0].typed_config.config.{rest}");
+    let code = "code: {local: {filename: /a}}";
+    check(
+        Kind::Listener,
+        &plugin("name: a"),
+        &at("vm_config"),
+        "is required",
+    );
+    let null = plugin(&format!(
+        "vm_config: {{runtime: envoy.wasm.runtime.null, {code}}}"
+    ));
+    check(
+        Kind::Listener,
+        &null,
+        &at("vm_config.runtime"),
+        "`envoy.wasm.runtime.null` is not one of",
+    );
+    let both = plugin(&format!(
+        "fail_open: true, failure_policy: FAIL_CLOSED, vm_config: {{{code}}}"
+    ));
+    check(Kind::Listener, &both, &at("fail_open"), "only one of");
+    let digest = plugin(
+        "vm_config: {code: {remote: {sha256: abc, http_uri: {uri: 'http://a', cluster: a, timeout: 1s}}}}",
+    );
+    check(
+        Kind::Listener,
+        &digest,
+        &at("vm_config.code.remote.sha256"),
+        "64 hexadecimal digits",
+    );
+    let scheme = plugin("vm_config: {code: {remote: {http_uri: {uri: 'ftp://a', cluster: a, timeout: 1s}}}}");
+    check(
+        Kind::Listener,
+        &scheme,
+        &at("vm_config.code.remote.http_uri.uri"),
+        "`ftp://a` does not begin with",
+    );
+    let configuration = plugin(&format!(
+        "configuration: {{\"@type\": type.googleapis.com/google.protobuf.Duration, value: 1s}}, vm_config: {{{code}}}"
+    ));
+    check(
+        Kind::Listener,
+        &configuration,
+        &at("configuration"),
+        "StringValue, BytesValue and Struct",
+    );
+}
+
+#[test]
+fn routes_are_refused_where_they_are_wrong() {
+    let route = |route: &str| {
+        format!("{{name: a, virtual_hosts: [{{name: h, domains: [a], routes: [{{}}, {route}]}}]}}")
+            .replace("[{}, ", "[{match: {prefix: /}, route: {cluster: a}}, ")
+    };
+    let at = |rest: &str| format!("virtual_hosts[0].routes[1].{rest}");
+    let check =
+        |text: String, path: String, words: &str| check(Kind::RouteConfiguration, &text, &path, words);
+    check(
+        route("{match: {safe_regex: {regex: '(a'}}, route: {cluster: a}}"),
+        at("match.safe_regex.regex"),
+        "unclosed group",
+    );
+    check(
+        route("{match: {prefix: /}, route: {cluster: a, retry_policy: {retry_on: '5xx,sometimes'}}}"),
+        at("route.retry_policy.retry_on"),
+        "`sometimes` is not one of 5xx, gateway-error",
+    );
+    check(
+        route("{match: {prefix: /}, route: {weighted_clusters: {clusters: [{name: a, weight: 0}]}}}"),
+        at("route.weighted_clusters.clusters"),
+        "the sum of weights is 0",
+    );
+    check(
+        route(
+            "{match: {prefix: /}, route: {cluster: a}, request_headers_to_add: [{header: {key: a, value: '%NO%'}}]}",
+        ),
+        at("request_headers_to_add[0].header.value"),
+        "NO",
+    );
+    check(
+        route("{match: {prefix: /}, route: {cluster: a}, request_headers_to_remove: [':path']}"),
+        at("request_headers_to_remove[0]"),
+        "may not be edited",
+    );
+    check(
+        route("{match: {prefix: /}, direct_response: {status: 99}}"),
+        at("direct_response.status"),
+        "99 is not",
+    );
+    check(
+        route("{match: {prefix: /}}"),
+        at("").trim_end_matches('.').to_owned(),
+        "one of `route`, `redirect`",
+    );
+    check(
+        "{name: a, virtual_hosts: [{name: h, domains: [a]}, {name: i, domains: [b, A]}]}".to_owned(),
+        "virtual_hosts[1].domains[1]".to_owned(),
+        "`A` stands twice",
+    );
+    check("{virtual_hosts: []}".to_owned(), "name".to_owned(), "is required");
+}
+
+#[test]
+fn clusters_and_endpoints_are_refused_where_they_are_wrong() {
+    check(Kind::Cluster, "{name: a}", "load_assignment", "is required");
+    check(
+        Kind::Cluster,
+        "{name: a, type: EDS}",
+        "eds_cluster_config",
+        "is required",
+    );
+    check(
+        Kind::Cluster,
+        "{name: a, type: ORIGINAL_DST}",
+        "type",
+        "ORIGINAL_DST is not supported",
+    );
+    check(
+        Kind::Cluster,
+        "{name: a, load_assignment: {cluster_name: a}, lb_policy: MAGLEV}",
+        "lb_policy",
+        "MAGLEV",
+    );
+    let name = "{lb_endpoints: [{endpoint: {address: {socket_address: {address: a.b, port_value: 1}}}}]}";
+    check(
+        Kind::Cluster,
+        &format!("{{name: a, load_assignment: {{cluster_name: a, endpoints: [{name}]}}}}"),
+        "load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address",
+        "`a.b` is not an IP address",
+    );
+    check(
+        Kind::LoadAssignment,
+        "{cluster_name: a, policy: {drop_overloads: [{category: a}]}}",
+        "policy",
+        "not supported",
+    );
+}
+
+#[test]
+fn bootstraps_are_refused_where_they_are_wrong() {
+    check_bootstrap(
+        "overload_manager: {}",
+        "overload_manager",
+        "not supported by this version (line 1)",
+    );
+    check_bootstrap(
+        "dynamic_resources: {lds_config: {ads: {}}}",
+        "dynamic_resources.ads_config",
+        "is required by `ads: {}`",
+    );
+    check_bootstrap(
+        "dynamic_resources: {ads_config: {api_type: GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: x}}]}}",
+        "dynamic_resources.ads_config.grpc_services[0].envoy_grpc.cluster_name",
+        "there is no static cluster `x`",
+    );
+    check_bootstrap(
+        "admin: {access_log_path: /tmp/a}",
+        "admin.access_log_path",
+        "only `/dev/null`",
+    );
+}
+
+#[test]
+fn bytes_of_the_wire_are_refused_as_strictly() {
+    let decode = |kind: Kind, bytes: &[u8]| codec::decode(kind, kind.type_url(), bytes);
+    let error = codec::decode(Kind::Cluster, Kind::Listener.type_url(), b"").unwrap_err();
+    assert!(
+        error
+            .reason
+            .contains("is not `type.googleapis.com/envoy.config.cluster.v3.Cluster`"),
+        "{error}"
+    );
+    let error = decode(Kind::Cluster, b"\xff").unwrap_err();
+    assert!(error.reason.contains("not a well-formed message"), "{error}");
+    // Field 4095 of type varint: no version of the API has it.
+    let error = decode(Kind::Cluster, b"\xf8\xff\x01\x01").unwrap_err();
+    assert_eq!(
+        error.reason,
+        "field number 4095 of envoy.config.cluster.v3.Cluster is not known to this version"
+    );
+}
+
+#[test]
+fn a_refused_resource_still_has_a_name() {
+    let good = codec::from_yaml(Kind::Cluster, "{name: a, load_assignment: {cluster_name: a}}").unwrap();
+    let (_, bytes) = codec::encode(&good);
+    let mut bad = bytes.to_vec();
+    bad.extend_from_slice(b"\xf8\xff\x01\x01");
+    assert!(codec::decode(Kind::Cluster, Kind::Cluster.type_url(), &bad).is_err());
+    assert_eq!(codec::name(Kind::Cluster, &bad).as_deref(), Some("a"));
+    assert!(matches!(good, Resource::Cluster(_)));
+}
