@@ -16,7 +16,7 @@ pub struct AccessLog {
 }
 
 /// Where lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Sink {
     /// A file, appended to and opened again on SIGUSR1.
     File(PathBuf),

@@ -1,5 +1,9 @@
 //! The data plane: listeners, HTTP, filter chains, routing, upstreams.
 
+pub mod options;
+
+pub mod config;
+
 pub mod chain;
 
 pub mod exchange;
@@ -15,3 +19,9 @@ pub mod retry;
 pub mod reply;
 
 pub mod http;
+
+pub mod access_log;
+
+pub mod stats;
+
+pub mod logging;
