@@ -8,6 +8,7 @@
 mod bodies;
 mod failures;
 mod flow;
+mod random;
 mod replies;
 mod scripted;
 

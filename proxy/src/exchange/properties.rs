@@ -7,6 +7,8 @@
 
 pub(crate) mod encode;
 pub(crate) mod node;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};

@@ -9,6 +9,7 @@ use leno_sdk::plugin::{Plugin, Trap};
 
 use crate::filters::Identity;
 use crate::filters::backoff::Backoff;
+use crate::filters::metrics::FilterStats;
 
 /// What starts a plugin anew after its guest has failed. The error is for the log.
 pub type Start = Box<dyn Fn() -> Result<Rc<dyn Plugin>, String>>;
@@ -16,6 +17,7 @@ pub type Start = Box<dyn Fn() -> Result<Rc<dyn Plugin>, String>>;
 /// See the module. Whoever still runs an exchange on it keeps it; with the last one the plugin is shut down.
 pub struct FilterSlot {
     identity: Rc<Identity>,
+    stats: Rc<FilterStats>,
     policy: FailurePolicy,
     plugin: RefCell<Rc<dyn Plugin>>,
     start: Start,
@@ -26,7 +28,7 @@ impl FilterSlot {
     /// A filter whose plugin has started.
     #[must_use]
     pub fn new(
-        identity: Rc<Identity>,
+        (identity, stats): (Rc<Identity>, Rc<FilterStats>),
         (policy, pause): (FailurePolicy, Duration),
         plugin: Rc<dyn Plugin>,
         start: Start,
@@ -35,6 +37,7 @@ impl FilterSlot {
         backoff.start(Instant::now(), fastrand::u64(..));
         Rc::new(Self {
             identity,
+            stats,
             policy,
             plugin: RefCell::new(plugin),
             start,
@@ -65,19 +68,23 @@ impl FilterSlot {
 
     /// A callback of this filter has failed.
     pub(crate) fn failed(&self, trap: &Trap) {
-        tracing::error!(filter = %self.identity.name, "the guest failed: {trap}");
+        self.stats.failed(&self.identity, trap);
     }
 
     fn reload(&self, now: Instant, random: u64) -> Option<Rc<dyn Plugin>> {
         if !self.backoff.borrow_mut().start(now, random) {
+            self.stats.reload_backoff.inc();
             return None;
         }
+        self.stats.reload.inc();
         match (self.start)() {
             Ok(plugin) => {
+                self.stats.reload_success.inc();
                 self.plugin.replace(plugin.clone());
                 Some(plugin)
             }
             Err(error) => {
+                self.stats.reload_failure.inc();
                 tracing::error!(filter = %self.identity.name, "the guest does not start again: {error}");
                 None
             }

@@ -12,7 +12,9 @@ use leno_sdk::plugin::{
 };
 
 use crate::filters::Identity;
+use crate::filters::metrics::FilterStats;
 use crate::filters::slot::FilterSlot;
+use crate::stats::Registry;
 
 /// What has happened, in order.
 #[derive(Clone, Default)]
@@ -78,7 +80,13 @@ fn slot(plugin: Rc<Scripted>, policy: FailurePolicy) -> Rc<FilterSlot> {
         again.broken.set(false);
         Ok(again.clone() as Rc<dyn Plugin>)
     });
-    FilterSlot::new(Rc::new(identity), (policy, Duration::ZERO), plugin, start)
+    let stats = FilterStats::new(Registry::new(), &plugin.name);
+    FilterSlot::new(
+        (Rc::new(identity), Rc::new(stats)),
+        (policy, Duration::ZERO),
+        plugin,
+        start,
+    )
 }
 
 struct Scripted {
