@@ -86,9 +86,6 @@ impl Run {
 
     pub(super) fn message_data(&mut self, direction: Direction, data: Bytes, end: bool) {
         self.progress(direction).ended |= end;
-        if direction == Direction::Request {
-            self.state.facts_mut().request_body_bytes += data.len() as u64;
-        }
         self.data(direction, 0, data.into(), end);
     }
 
@@ -202,9 +199,6 @@ impl Run {
                 AfterData::Release => return self.release(direction, index),
                 AfterData::Stop => return,
             }
-        }
-        if direction == Direction::Response {
-            self.state.facts_mut().response_body_bytes += data.len() as u64;
         }
         let out = &mut self.progress(direction).out;
         out.data.append(data);
