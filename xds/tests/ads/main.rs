@@ -1,0 +1,5 @@
+//! Both ends of ADS driven against each other in memory, in both variants.
+
+mod mesh;
+mod scenarios;
+mod wire;
