@@ -24,4 +24,6 @@ pub mod access_log;
 
 pub mod stats;
 
+pub mod admin;
+
 pub mod logging;

@@ -154,9 +154,10 @@ fn names(argument: Option<&str>) -> Vec<Box<[u8]>> {
         .collect()
 }
 
+/// As the kernel knows it (proc(5)).
 fn host_name() -> Option<Box<str>> {
-    let name = rustix::system::uname();
-    name.nodename().to_str().ok().map(Into::into)
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().into())
 }
 
 fn environment(argument: Option<&str>) -> Option<Box<str>> {

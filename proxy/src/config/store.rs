@@ -50,8 +50,6 @@ pub struct Update {
     pub refused: Vec<(String, String)>,
     /// Gone.
     pub removed: Vec<String>,
-    /// Everything there is of this kind: what is not named is gone.
-    pub complete: bool,
     /// Of the whole set; may be empty.
     pub version: String,
 }
@@ -69,8 +67,8 @@ pub struct Versioned {
 pub enum Action {
     /// Prepare this, away from the request path, and report it with [`Store::prepared`].
     Prepare(PartId, Part),
-    /// Acknowledge an update, or refuse it with these words.
-    Answer(Option<Token>, Result<(), String>),
+    /// Answer an update: what was refused of it beside [`Update::refused`], by name.
+    Answer(Option<Token>, Vec<(String, String)>),
     /// Ask for exactly these names of this kind.
     Subscribe(Kind, BTreeSet<String>),
     /// For counters and the log.
@@ -273,8 +271,8 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
         }
         for pending in done {
             let token = pending.update.token;
-            let result = self.take(pending, now);
-            self.actions.push(Action::Answer(token, result));
+            let refused = self.take(pending, now);
+            self.actions.push(Action::Answer(token, refused));
         }
         self.settle(now);
     }
@@ -291,17 +289,11 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
         ids
     }
 
-    /// Takes what is good of an update; the error names what is not.
-    fn take(&mut self, pending: Pending, now: Now) -> Result<(), String> {
+    /// Takes what is good of an update, and says what is not.
+    fn take(&mut self, pending: Pending, now: Now) -> Vec<(String, String)> {
         let Pending { update, parts, .. } = pending;
         let (kind, is_static) = (update.kind, update.token.is_none());
-        let mut named: BTreeSet<String> = update
-            .resources
-            .iter()
-            .map(|one| one.resource.name().to_owned())
-            .collect();
-        named.extend(update.refused.iter().map(|(name, _)| name.clone()));
-        let mut refused = update.refused;
+        let mut refused = Vec::new();
         for (versioned, parts) in update.resources.into_iter().zip(parts) {
             let name = versioned.resource.name().to_owned();
             match self.check(&versioned.resource, &parts, is_static) {
@@ -309,31 +301,20 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
                 Err(reason) => refused.push((name, reason)),
             }
         }
-        for (name, reason) in &refused {
+        for (name, reason) in update.refused.iter().chain(&refused) {
             self.refuse(kind, name, reason, &update.version, now);
         }
-        let unnamed: Vec<String> = match update.complete {
-            true => self
-                .dynamic_names(kind)
-                .filter(|name| !named.contains(*name))
-                .cloned()
-                .collect(),
-            false => Vec::new(),
-        };
-        for name in update.removed.iter().chain(&unnamed) {
+        for name in &update.removed {
             self.remove(kind, name);
         }
         if !is_static {
             self.answered.insert(kind);
-            if refused.is_empty() && !update.version.is_empty() {
+            let all_taken = refused.is_empty() && update.refused.is_empty();
+            if all_taken && !update.version.is_empty() {
                 self.versions.insert(kind, update.version);
             }
         }
-        if refused.is_empty() {
-            Ok(())
-        } else {
-            Err(refusal_text(kind, &refused))
-        }
+        refused
     }
 
     /// Whether a resource whose parts were prepared may be taken.
@@ -402,38 +383,6 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
             self.actions
                 .push(Action::Note(Note::Removed(kind, name.to_owned())));
         }
-    }
-
-    fn dynamic_names(&self, kind: Kind) -> Box<dyn Iterator<Item = &String> + '_> {
-        match kind {
-            Kind::Cluster => Box::new(
-                self.clusters
-                    .iter()
-                    .filter(|(_, slot)| !slot.is_static())
-                    .map(|(name, _)| name),
-            ),
-            Kind::Listener => Box::new(
-                self.listeners
-                    .iter()
-                    .filter(|(_, slot)| !slot.is_static())
-                    .map(|(name, _)| name),
-            ),
-            Kind::RouteConfiguration | Kind::LoadAssignment | Kind::Filter => Box::new(std::iter::empty()),
-        }
-    }
-}
-
-/// As Envoy words it: its users search for these sentences.
-fn refusal_text(kind: Kind, refused: &[(String, String)]) -> String {
-    let each = refused.iter().map(|(name, reason)| match name.as_str() {
-        "" => reason.clone(),
-        name => format!("{name}: {reason}"),
-    });
-    let each = each.collect::<Vec<_>>().join("\n");
-    match kind {
-        Kind::Listener => format!("Error adding/updating listener(s) {each}"),
-        Kind::Cluster => format!("Error adding/updating cluster(s) {each}"),
-        Kind::RouteConfiguration | Kind::LoadAssignment | Kind::Filter => each,
     }
 }
 
