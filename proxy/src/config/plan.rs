@@ -13,11 +13,12 @@ use leno_model::filter::FilterConfig;
 use leno_model::http::HttpConnectionManager;
 use leno_model::listener::Listener;
 
+use crate::filters::Prepared;
 use crate::router::RouteTable;
 
 /// Everything that a worker runs. `F` is a filter ready to start, `R` a table of routes ready to select from; both
 /// are parameters only so that the bookkeeping above them can be tested without a Wasm engine.
-pub struct Plan<F, R = Arc<RouteTable>> {
+pub struct Plan<F = Arc<Prepared>, R = Arc<RouteTable>> {
     /// Counts up with every plan of this process.
     pub number: u64,
     /// Who this proxy is.
@@ -29,7 +30,7 @@ pub struct Plan<F, R = Arc<RouteTable>> {
 }
 
 /// A listener and what stands behind it.
-pub struct ListenerPlan<F, R = Arc<RouteTable>> {
+pub struct ListenerPlan<F = Arc<Prepared>, R = Arc<RouteTable>> {
     /// As the model has it.
     pub listener: Arc<Listener>,
     /// One for each of [`Listener::filter_chains`], in their order.
@@ -37,13 +38,13 @@ pub struct ListenerPlan<F, R = Arc<RouteTable>> {
 }
 
 /// What a filter chain ends in.
-pub enum ChainPlan<F, R = Arc<RouteTable>> {
+pub enum ChainPlan<F = Arc<Prepared>, R = Arc<RouteTable>> {
     /// HTTP.
     Http(HttpPlan<F, R>),
 }
 
 /// An HTTP connection manager with all that it names.
-pub struct HttpPlan<F, R = Arc<RouteTable>> {
+pub struct HttpPlan<F = Arc<Prepared>, R = Arc<RouteTable>> {
     /// As the model has it.
     pub manager: Arc<HttpConnectionManager>,
     /// Inline or discovered.
@@ -55,7 +56,7 @@ pub struct HttpPlan<F, R = Arc<RouteTable>> {
 }
 
 /// One filter of a chain.
-pub struct FilterPlan<F> {
+pub struct FilterPlan<F = Arc<Prepared>> {
     /// Its name in the chain.
     pub name: String,
     /// It runs only where a route enables it.
