@@ -14,7 +14,8 @@ use crate::module::{Module, ModuleError};
 pub struct Limits {
     /// Bytes of linear memory of one VM.
     pub memory: usize,
-    /// How long one callback may run before it is stopped, which breaks its VM.
+    /// How long one callback may run before it is stopped, which breaks its VM. Time in which the system did not
+    /// let its thread run is not held against it.
     pub call: Duration,
     /// How long starting may take, each of its callbacks: start functions, `on_vm_start`, `on_configure`.
     pub start: Duration,
@@ -112,13 +113,6 @@ impl std::fmt::Debug for Engine {
             .field("limits", &self.inner.limits)
             .finish_non_exhaustive()
     }
-}
-
-/// Deadlines in ticks: one more than asked, because the first one is already under way.
-pub(crate) fn ticks(deadline: Duration) -> u64 {
-    u64::try_from(deadline.as_millis())
-        .unwrap_or(u64::MAX >> 1)
-        .saturating_add(1)
 }
 
 fn config(limits: &Limits) -> Config {

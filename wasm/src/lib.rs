@@ -11,6 +11,8 @@ mod worker;
 
 mod component;
 mod proxy_wasm;
+
+mod deadline;
 mod trap;
 
 pub use engine::{Engine, EngineError, Limits};

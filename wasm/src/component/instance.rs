@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use leno_sdk::host::{ExchangeHost, LogLevel, PluginHost};
 use leno_sdk::plugin::Trap;
@@ -13,12 +13,14 @@ use wasmtime::Store;
 use super::bindings::Filter;
 use super::bindings::exports::leno::filter::plugin::Guest;
 use super::code::Code;
-use crate::engine::{Engine, ticks};
+use crate::deadline::{Deadline, watch};
+use crate::engine::Engine;
 use crate::trap::{MemoryLimit, describe};
 
 /// Behind the store of a component.
 pub(super) struct State {
     limit: MemoryLimit,
+    deadline: Deadline,
     pub(super) host: Rc<dyn PluginHost>,
     pub(super) exchanges: HashMap<u64, Rc<dyn ExchangeHost>, foldhash::fast::RandomState>,
     next: u64,
@@ -46,8 +48,10 @@ pub(super) struct Instance {
     filter: Filter,
     host: Rc<dyn PluginHost>,
     broken: Cell<bool>,
-    /// Of the next callback, in ticks.
-    deadline: Cell<u64>,
+    /// What it logged before it broke, if it was starting.
+    last_words: RefCell<VecDeque<String>>,
+    /// Of the next callback.
+    deadline: Cell<Duration>,
     engine: Engine,
 }
 
@@ -55,9 +59,9 @@ impl Instance {
     /// Its callbacks may take as long as a start, until [`Self::started`].
     pub(super) fn new(engine: &Engine, code: &Code, host: Rc<dyn PluginHost>) -> Result<Rc<Self>, Trap> {
         let limits = engine.limits();
-        let deadline = ticks(limits.start);
         let state = State {
             limit: MemoryLimit::new(limits.memory, crate::proxy_wasm::MAX_TABLE_ELEMENTS),
+            deadline: Deadline::default(),
             host: Rc::clone(&host),
             exchanges: HashMap::default(),
             next: 1,
@@ -65,7 +69,9 @@ impl Instance {
         };
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.limit);
-        store.set_epoch_deadline(deadline);
+        watch(&mut store, |state| &mut state.deadline);
+        let ticks = store.data_mut().deadline.begin(limits.start);
+        store.set_epoch_deadline(ticks);
         let filter = match code.linked.instantiate(&mut store) {
             Ok(filter) => filter,
             Err(error) => return Err(describe("instantiation", &error, &store.data().limit)),
@@ -75,18 +81,17 @@ impl Instance {
             filter,
             host,
             broken: Cell::new(false),
-            deadline: Cell::new(deadline),
+            last_words: RefCell::default(),
+            deadline: Cell::new(limits.start),
             engine: engine.clone(),
         }))
     }
 
     /// From now on deadlines are those of requests. Returns what it logged until now.
     pub(super) fn started(&self) -> Vec<String> {
-        self.deadline.set(ticks(self.engine.limits().call));
-        self.with_state(|state| state.tail.take())
-            .flatten()
-            .unwrap_or_default()
-            .into()
+        self.deadline.set(self.engine.limits().call);
+        let tail = self.with_state(|state| state.tail.take()).flatten();
+        tail.unwrap_or_else(|| self.last_words.take()).into()
     }
 
     pub(super) fn is_broken(&self) -> bool {
@@ -123,8 +128,10 @@ impl Instance {
                 "{name} was not called: the guest has failed before"
             )));
         };
-        store.set_epoch_deadline(self.deadline.get());
-        store.data_mut().limit.begin();
+        let state = store.data_mut();
+        state.limit.begin();
+        let ticks = state.deadline.begin(self.deadline.get());
+        store.set_epoch_deadline(ticks);
         let begun = Instant::now();
         let result = act(self.filter.leno_filter_plugin(), store);
         let took = begun.elapsed();
@@ -147,6 +154,8 @@ impl Instance {
         let Some(mut store) = self.store.borrow_mut().take() else {
             return Trap(format!("{name} failed"));
         };
+        self.last_words
+            .replace(store.data_mut().tail.take().unwrap_or_default());
         let trap = describe(name, error, &store.data().limit);
         let mut exchanges = std::mem::take(&mut store.data_mut().exchanges);
         drop(store);

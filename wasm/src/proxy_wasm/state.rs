@@ -9,6 +9,7 @@ use leno_sdk::plugin::CallResponse;
 use wasmtime::{Memory, TypedFunc};
 
 use super::tables::{Calls, Metrics};
+use crate::deadline::Deadline;
 use crate::inspect::ProxyWasmVersion;
 use crate::trap::MemoryLimit;
 use crate::worker::PluginOptions;
@@ -17,6 +18,7 @@ use crate::worker::PluginOptions;
 pub(crate) struct State {
     pub(super) version: ProxyWasmVersion,
     pub(super) limit: MemoryLimit,
+    pub(super) deadline: Deadline,
     pub(super) memory: Option<Memory>,
     pub(super) allocator: Option<Rc<TypedFunc<u32, u32>>>,
     /// The allocator is running.
@@ -72,6 +74,7 @@ impl State {
         Self {
             version,
             limit: MemoryLimit::new(memory_limit, super::MAX_TABLE_ELEMENTS),
+            deadline: Deadline::default(),
             memory: None,
             allocator: None,
             allocating: false,

@@ -2,9 +2,9 @@
 //! through [`Vm::call`], which sets the deadline, takes the time, and notices when the guest breaks.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use leno_sdk::plugin::Trap;
 use wasmtime::{Instance, Store, TypedFunc, WasmParams, WasmResults};
@@ -13,7 +13,8 @@ use super::code::Code;
 use super::exports::Exports;
 use super::imports::Exit;
 use super::state::{Context, Root, State};
-use crate::engine::{Engine, ticks};
+use crate::deadline::watch;
+use crate::engine::Engine;
 use crate::trap::describe;
 use crate::worker::{StartError, VmOptions};
 
@@ -22,8 +23,10 @@ pub(crate) struct Vm {
     store: RefCell<Option<Store<State>>>,
     pub(super) exports: Exports,
     broken: Cell<bool>,
-    /// Of the next callback, in ticks.
-    deadline: Cell<u64>,
+    /// What it logged before it broke, if it was starting.
+    last_words: RefCell<VecDeque<String>>,
+    /// Of the next callback.
+    deadline: Cell<Duration>,
     engine: Engine,
 }
 
@@ -43,14 +46,16 @@ impl Vm {
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        state.tail = Some(std::collections::VecDeque::new());
+        state.tail = Some(VecDeque::new());
         state.effective = Some(Context {
             root: Rc::clone(root),
             exchange: None,
         });
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.limit);
-        store.set_epoch_deadline(ticks(limits.start));
+        watch(&mut store, |state| &mut state.deadline);
+        let ticks = store.data_mut().deadline.begin(limits.start);
+        store.set_epoch_deadline(ticks);
         let allowed = options.allowed_capabilities.as_ref();
         let exports =
             boot(&mut store, engine, code, allowed).map_err(|failure| failure.explain(&mut store))?;
@@ -59,7 +64,8 @@ impl Vm {
             store: RefCell::new(Some(store)),
             exports,
             broken: Cell::new(false),
-            deadline: Cell::new(ticks(limits.call)),
+            last_words: RefCell::default(),
+            deadline: Cell::new(limits.call),
             engine: engine.clone(),
         }))
     }
@@ -71,17 +77,14 @@ impl Vm {
     /// Callbacks that come while `act` runs may take as long as a start, and what they log is kept.
     pub(super) fn starting<T>(&self, act: impl FnOnce() -> T) -> (T, Vec<String>) {
         let limits = self.engine.limits();
-        self.deadline.set(ticks(limits.start));
+        self.deadline.set(limits.start);
         self.with_state(|state| {
             state.tail.get_or_insert_default();
         });
         let result = act();
-        self.deadline.set(ticks(limits.call));
-        let tail = self
-            .with_state(|state| state.tail.take())
-            .flatten()
-            .unwrap_or_default();
-        (result, tail.into())
+        self.deadline.set(limits.call);
+        let tail = self.with_state(|state| state.tail.take()).flatten();
+        (result, tail.unwrap_or_else(|| self.last_words.take()).into())
     }
 
     /// `None` when the guest has broken, or is in a callback.
@@ -107,8 +110,10 @@ impl Vm {
                 "{name} was not called: the guest has failed before"
             )));
         };
-        store.set_epoch_deadline(self.deadline.get());
-        store.data_mut().enter(id, context);
+        let state = store.data_mut();
+        state.enter(id, context);
+        let ticks = state.deadline.begin(self.deadline.get());
+        store.set_epoch_deadline(ticks);
         let begun = Instant::now();
         let result = function.call(&mut *store, parameters);
         let took = begun.elapsed();
@@ -173,9 +178,21 @@ impl Vm {
         let state = store.data_mut();
         state.flush_lines();
         state.effective = None;
+        self.last_words.replace(state.tail.take().unwrap_or_default());
         let trap = describe(name, error, &state.limit);
         let mut contexts = std::mem::take(&mut state.contexts);
+        let mut calls = std::mem::take(&mut state.calls);
         drop(store);
+        for root in contexts
+            .values()
+            .filter(|context| context.exchange.is_none())
+            .map(|context| &context.root)
+        {
+            calls
+                .close_all(root.id)
+                .into_iter()
+                .for_each(|call| root.host.cancel_call(call));
+        }
         contexts.remove(&id);
         for exchange in contexts.into_values().filter_map(|context| context.exchange) {
             exchange.fail();
