@@ -169,6 +169,23 @@ impl Headers {
         }
     }
 
+    /// Gives the first entry another value. There must be one.
+    pub(crate) fn set_first(&mut self, value: &[u8]) {
+        let Some(first) = self.entries.first().copied() else {
+            return;
+        };
+        let start = self.bytes.len();
+        self.bytes
+            .extend_from_within(first.start..first.start + first.name);
+        self.bytes.extend_from_slice(value);
+        self.entries[0] = Entry {
+            start,
+            name: first.name,
+            value: value.len(),
+        };
+        self.garbage += first.name + first.value;
+    }
+
     /// Removes everything and keeps the storage.
     pub fn clear(&mut self) {
         self.bytes.clear();

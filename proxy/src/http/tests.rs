@@ -1,0 +1,5 @@
+//! Live tests: real sockets, with curl and hyper as peers.
+
+mod clients;
+mod echo;
+mod servers;
