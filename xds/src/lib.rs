@@ -11,6 +11,8 @@ pub mod bootstrap;
 
 pub mod ads;
 
+pub mod transport;
+
 mod listener;
 
 mod http;

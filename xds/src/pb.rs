@@ -15,6 +15,8 @@ pub(crate) use envoy_types::pb::envoy::extensions::filters::network::http_connec
 pub(crate) use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3 as previous_hosts;
 pub(crate) use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream_http;
 pub(crate) use envoy_types::pb::envoy::extensions::wasm::v3 as wasm;
+pub(crate) use envoy_types::pb::envoy::service::discovery::v3 as discovery;
 pub(crate) use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;
 pub(crate) use envoy_types::pb::envoy::r#type::v3 as types;
 pub(crate) use envoy_types::pb::google::protobuf;
+pub(crate) use envoy_types::pb::google::rpc;
