@@ -87,6 +87,12 @@ pub fn to_yaml(resource: &Resource) -> Result<String, Invalid> {
     serde_saphyr::to_string(&json).map_err(|error| Invalid::new("", error.to_string()))
 }
 
+/// Fields that are accepted although they change nothing: message, field, and why that is no lie. For the
+/// documentation, and for a command that tells users.
+pub fn without_effect() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    strict::without_effect()
+}
+
 fn descriptor(kind: Kind) -> prost_reflect::MessageDescriptor {
     descriptors::message(kind.message_name()).expect("the descriptor set holds every kind: a test names them")
 }

@@ -37,8 +37,25 @@ const TABLES: &[&[Fields]] = &[
     crate::bootstrap::FIELDS,
 ];
 
+/// An `Any` may hold an `Any`, and each level starts the decoder's own bound on depth anew.
+const DEEPEST_ANY: u32 = 16;
+
+/// Fields that are accepted without effect: message, field, reason.
+pub(crate) fn without_effect() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let rows = TABLES.iter().copied().flatten();
+    rows.flat_map(|row| {
+        row.no_effect
+            .iter()
+            .map(|(field, reason)| (row.message, *field, *reason))
+    })
+}
+
 /// `message` holds nothing that we would ignore.
 pub(crate) fn check(message: &DynamicMessage) -> Result<(), Invalid> {
+    check_message(message, 0)
+}
+
+fn check_message(message: &DynamicMessage, depth: u32) -> Result<(), Invalid> {
     let descriptor = message.descriptor();
     let name = descriptor.full_name();
     if let Some(unknown) = message.unknown_fields().next() {
@@ -51,7 +68,7 @@ pub(crate) fn check(message: &DynamicMessage) -> Result<(), Invalid> {
         ));
     }
     if name == "google.protobuf.Any" {
-        return check_any(message);
+        return check_any(message, depth);
     }
     if name.starts_with("google.protobuf.") {
         return Ok(());
@@ -74,12 +91,18 @@ pub(crate) fn check(message: &DynamicMessage) -> Result<(), Invalid> {
         if !fields.supported.contains(&field.name()) {
             return Err(Invalid::new(field.name(), "not supported by this version"));
         }
-        check_value(value).map_err(|error| error.within(field.name()))?;
+        check_value(value, depth).map_err(|error| error.within(field.name()))?;
     }
     Ok(())
 }
 
-fn check_any(message: &DynamicMessage) -> Result<(), Invalid> {
+fn check_any(message: &DynamicMessage, depth: u32) -> Result<(), Invalid> {
+    if depth == DEEPEST_ANY {
+        return Err(Invalid::new(
+            "",
+            format!("more than {DEEPEST_ANY} messages stand in each other"),
+        ));
+    }
     let type_url = message.get_field_by_name("type_url");
     let value = message.get_field_by_name("value");
     let type_url = type_url.as_deref().and_then(Value::as_str).unwrap_or_default();
@@ -101,14 +124,14 @@ fn check_any(message: &DynamicMessage) -> Result<(), Invalid> {
             format!("type `{name}` is not supported by this version"),
         ));
     }
-    check(&opened)
+    check_message(&opened, depth + 1)
 }
 
-fn check_value(value: &Value) -> Result<(), Invalid> {
+fn check_value(value: &Value, depth: u32) -> Result<(), Invalid> {
     match value {
-        Value::Message(message) => check(message),
+        Value::Message(message) => check_message(message, depth),
         Value::List(items) => items.iter().enumerate().try_for_each(|(index, item)| {
-            check_value(item).map_err(|error| error.within(&format!("[{index}]")))
+            check_value(item, depth).map_err(|error| error.within(&format!("[{index}]")))
         }),
         Value::Map(entries) => {
             // In the order of the keys, so that the same document always gets the same answer.
@@ -116,7 +139,7 @@ fn check_value(value: &Value) -> Result<(), Invalid> {
                 entries.iter().map(|(key, item)| (key_text(key), item)).collect();
             entries.sort_by(|a, b| a.0.cmp(&b.0));
             entries.into_iter().try_for_each(|(key, item)| {
-                check_value(item).map_err(|error| error.within(&format!("[\"{key}\"]")))
+                check_value(item, depth).map_err(|error| error.within(&format!("[\"{key}\"]")))
             })
         }
         Value::Bool(_)

@@ -208,7 +208,7 @@ impl Session {
                 return messages;
             }
         }
-        for kind in [Kind::Filter, Kind::LoadAssignment, Kind::Cluster] {
+        for kind in [Kind::Cluster, Kind::LoadAssignment, Kind::Filter] {
             if self.is_settled() {
                 self.send(kind, &published, Phase::Break, &mut messages);
             }

@@ -386,3 +386,38 @@ fn a_refused_resource_still_has_a_name() {
     assert_eq!(codec::name(Kind::Cluster, &bad).as_deref(), Some("a"));
     assert!(matches!(good, Resource::Cluster(_)));
 }
+
+#[test]
+fn messages_that_stand_in_each_other_without_end_are_refused() {
+    let mut inner =
+        "{\"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true}".to_owned();
+    for _ in 0..20 {
+        inner =
+            format!("{{\"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, config: {inner}}}");
+    }
+    let text = format!(
+        "{{name: a, virtual_hosts: [{{name: h, domains: [a], typed_per_filter_config: {{f: {inner}}}}}]}}"
+    );
+    let error = codec::from_yaml(Kind::RouteConfiguration, &text).unwrap_err();
+    assert!(
+        error
+            .path
+            .starts_with("virtual_hosts[0].typed_per_filter_config[\"f\"].config.config"),
+        "{error}"
+    );
+    assert!(
+        error.reason.contains("more than 16 messages stand in each other"),
+        "{error}"
+    );
+}
+
+#[test]
+fn fields_without_effect_come_with_a_reason() {
+    let mut fields = codec::without_effect();
+    let found =
+        fields.find(|(message, field, _)| message.ends_with(".Listener") && *field == "enable_reuse_port");
+    assert!(
+        found.is_some_and(|(_, _, reason)| reason.contains("socket")),
+        "{found:?}"
+    );
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leno_xds::codec;
-use leno_xds::resource::Resource;
+use leno_xds::resource::{Kind, Resource};
 use proptest::prelude::{ProptestConfig, prop_assert_eq, proptest};
 use proptest::test_runner::TestCaseError;
 
@@ -49,5 +49,33 @@ proptest! {
     #[test]
     fn filters(value in strategies::filter_config()) {
         check(Resource::Filter { name: "filter".to_owned(), config: Arc::new(value) })?;
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused_or_read_but_never_panic(
+        value in strategies::listener(),
+        damage in proptest::collection::vec(proptest::prelude::any::<(proptest::sample::Index, u8)>(), 1..8),
+        cut in proptest::prelude::any::<proptest::sample::Index>(),
+    ) {
+        let resource = Resource::Listener(Arc::new(value));
+        let (type_url, bytes) = codec::encode(&resource);
+        let mut bytes = bytes.to_vec();
+        for (index, byte) in damage {
+            let at = index.index(bytes.len());
+            bytes[at] ^= byte;
+        }
+        // What is still valid is a value of the model, which encodes.
+        if let Ok(read) = codec::decode(resource.kind(), type_url, &bytes) {
+            codec::encode(&read);
+        }
+        bytes.truncate(cut.index(bytes.len()));
+        codec::decode(resource.kind(), type_url, &bytes).ok();
+    }
+
+    #[test]
+    fn any_text_is_refused_or_read_but_never_panics(text in "[-a-z:{}\\[\\], \"&*<>|\n\t@0-9]{0,64}") {
+        for kind in Kind::ALL {
+            codec::from_yaml(kind, &text).ok();
+        }
     }
 }
