@@ -4,6 +4,18 @@ pub mod options;
 
 pub mod config;
 
+pub mod worker;
+
+pub mod runtime;
+
+pub mod listener;
+
+mod connection;
+
+mod request;
+
+mod forwarding;
+
 pub mod chain;
 
 pub mod exchange;
@@ -13,6 +25,8 @@ pub mod filters;
 pub mod router;
 
 pub mod balancer;
+
+pub mod upstream;
 
 pub mod retry;
 

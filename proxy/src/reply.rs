@@ -156,6 +156,12 @@ impl Flags {
         self.0 == 0
     }
 
+    /// The set with these bits.
+    #[must_use]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
     /// As Envoy's attribute `response.flags`: its bits.
     #[must_use]
     pub const fn bits(self) -> u32 {

@@ -60,7 +60,7 @@ pub struct Matcher {
     paths: Vec<Text>,
     methods: Vec<String>,
     hosts: Vec<Text>,
-    headers: Vec<FieldMatcher>,
+    headers: Vec<Field>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,9 +71,8 @@ enum Text {
     Regex(Regex),
 }
 
-/// A [`FieldMatch`] that has been checked.
 #[derive(Clone, Debug)]
-pub struct FieldMatcher {
+struct Field {
     name: String,
     /// None: it must be there.
     value: Option<Text>,
@@ -127,11 +126,7 @@ impl TextMatch {
 }
 
 impl FieldMatch {
-    /// Checks it.
-    ///
-    /// # Errors
-    /// The field that is wrong, seen from here.
-    pub fn compile(self) -> Result<FieldMatcher, ConfigError> {
+    fn compile(self) -> Result<Field, ConfigError> {
         let name = field_name("name", &self.name)?;
         let value = text(self.exact, self.prefix, self.suffix, self.regex)?;
         match (self.present, value) {
@@ -143,12 +138,12 @@ impl FieldMatch {
                 "",
                 "needs one of present, exact, prefix, suffix, regex",
             )),
-            (Some(present), None) => Ok(FieldMatcher {
+            (Some(present), None) => Ok(Field {
                 name,
                 value: None,
                 invert: self.invert == present,
             }),
-            (None, value) => Ok(FieldMatcher {
+            (None, value) => Ok(Field {
                 name,
                 value,
                 invert: self.invert,
@@ -229,10 +224,7 @@ impl Matcher {
             && any(&self.hosts, &|| {
                 bare_host(&headers.get(":authority").unwrap_or_default())
             })
-            && self
-                .headers
-                .iter()
-                .all(|field| field.matches(headers.get(&field.name).as_deref()))
+            && self.headers.iter().all(|field| field.matches(headers))
     }
 }
 
@@ -247,20 +239,12 @@ impl Text {
     }
 }
 
-impl FieldMatcher {
-    /// In lower case.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Whether a field with this value, or the absence of the field, is meant.
-    #[must_use]
-    pub fn matches(&self, value: Option<&[u8]>) -> bool {
-        let found = match (&self.value, value) {
+impl Field {
+    fn matches(&self, headers: &Fields<'_>) -> bool {
+        let found = match (&self.value, headers.get(&self.name)) {
             (_, None) => false,
             (None, Some(_)) => true,
-            (Some(text), Some(value)) => text.matches(value),
+            (Some(text), Some(value)) => text.matches(&value),
         };
         found != self.invert
     }

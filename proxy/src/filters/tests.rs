@@ -1,7 +1,5 @@
 //! Filters on a worker, from configuration to shutdown: what the proxy does around a plugin.
 
-mod exchanges;
-mod native;
 mod probe;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +28,7 @@ fn shared(registry: &Arc<Registry>) -> Arc<Shared> {
     Arc::new(Shared::new(
         Engine::new(limits).unwrap(),
         registry.clone(),
-        vec![PROBE, native::ASK],
+        vec![PROBE],
     ))
 }
 

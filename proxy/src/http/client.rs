@@ -196,7 +196,7 @@ impl ResponseReader {
 
     /// After the final head: whether nothing follows, known without waiting.
     #[must_use]
-    pub fn isend(&self) -> bool {
+    pub fn is_end(&self) -> bool {
         match &self.inner {
             Reader::H1(half) => half.is_end(),
             Reader::H2(half) => half.is_end(),

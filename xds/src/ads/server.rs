@@ -9,12 +9,11 @@ use std::sync::Arc;
 
 use leno_model::bootstrap::AdsVariant;
 use leno_model::cluster::Discovery;
-use leno_model::endpoint::LoadAssignment;
 
 use crate::ads::message::{
     ClientMessage, DeltaRequest, DeltaResponse, Node, Request, Response, ServerMessage,
 };
-use crate::ads::published::{Entry, Published};
+use crate::ads::published::Published;
 use crate::ads::watch::{Change, Held, Phase, Sent, Watch};
 use crate::resource::{Kind, Resource};
 
@@ -205,14 +204,9 @@ impl Session {
         };
         let mut messages = Vec::new();
         for kind in Kind::ALL {
-            if !self.send(kind, &published, Phase::Make, &mut messages).is_blocked {
-                continue;
+            if self.send(kind, &published, Phase::Make, &mut messages).is_blocked {
+                return messages;
             }
-            // Envoy does not answer clusters before they have endpoints: those must not wait for that answer.
-            if kind == Kind::Cluster {
-                self.send(Kind::LoadAssignment, &published, Phase::Make, &mut messages);
-            }
-            return messages;
         }
         for kind in [Kind::Cluster, Kind::LoadAssignment, Kind::Filter] {
             if self.is_settled() {
@@ -233,15 +227,7 @@ impl Session {
             return Outcome { is_blocked: false };
         };
         let set = published.set(kind);
-        let mut change = watch.change(kind, set, phase);
-        if self.variant == AdsVariant::StateOfTheWorld && kind == Kind::LoadAssignment {
-            // There is no other way to say that a cluster has no endpoints, and a proxy waits until it is said.
-            change.entries.extend(
-                watch
-                    .absent(set)
-                    .map(|name| (name.clone(), without_endpoints(name))),
-            );
-        }
+        let change = watch.change(kind, set, phase);
         let is_silent = match self.variant {
             // There is no way to say in the state of the world that a named resource is gone.
             AdsVariant::StateOfTheWorld if !kind.is_complete_in_sotw() => change.entries.is_empty(),
@@ -297,13 +283,6 @@ impl Session {
             }
         }
     }
-}
-
-fn without_endpoints(name: &str) -> Arc<Entry> {
-    Entry::new(Resource::LoadAssignment(Arc::new(LoadAssignment {
-        cluster: name.to_owned(),
-        localities: Vec::new(),
-    })))
 }
 
 struct Outcome {

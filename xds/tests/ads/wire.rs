@@ -33,11 +33,6 @@ pub(crate) struct Wire {
     pub(crate) events: Vec<Event>,
     /// Names of resources that came down, for tests that count.
     pub(crate) received: Vec<String>,
-    /// The proxy answers clusters only when all of them have endpoints, as Envoy does.
-    pub(crate) warms: bool,
-    unanswered: Vec<(Kind, Vec<Refused>)>,
-    /// Names that the control plane said something of, be it that they are not there.
-    told: BTreeSet<String>,
 }
 
 impl Wire {
@@ -64,9 +59,6 @@ impl Wire {
             refuses: BTreeSet::new(),
             events: Vec::new(),
             received: Vec::new(),
-            warms: false,
-            unanswered: Vec::new(),
-            told: BTreeSet::new(),
         };
         wire.connect();
         wire
@@ -82,7 +74,6 @@ impl Wire {
         self.server = server::Session::new("test", self.variant);
         self.up.clear();
         self.down.clear();
-        self.unanswered.clear();
     }
 
     /// A new stream to a server that offers what was published last.
@@ -106,28 +97,20 @@ impl Wire {
     /// Moves messages until both ends are silent; `check` looks at the proxy after each update.
     pub(crate) fn settle(&mut self, check: impl Fn(&Self)) {
         for _ in 0..10_000 {
-            if !self.step() {
+            if let Some(message) = self.up.pop_front() {
+                let reaction = self.server.on_message(message);
+                self.down.extend(reaction.messages);
+                self.events.extend(reaction.events);
+            } else if let Some(message) = self.down.pop_front() {
+                let update = self.client.on_message(message).expect("it was asked for");
+                self.apply(update);
+                check(self);
+            } else {
                 assert!(self.server.is_settled(), "a response was never answered");
                 return;
             }
-            check(self);
         }
         panic!("the two ends talk for ever");
-    }
-
-    /// Moves one message, those of the proxy first; `false` when there is none.
-    pub(crate) fn step(&mut self) -> bool {
-        if let Some(message) = self.up.pop_front() {
-            let reaction = self.server.on_message(message);
-            self.down.extend(reaction.messages);
-            self.events.extend(reaction.events);
-        } else if let Some(message) = self.down.pop_front() {
-            let update = self.client.on_message(message).expect("it was asked for");
-            self.apply(update);
-        } else {
-            return false;
-        }
-        true
     }
 
     fn apply(&mut self, update: Update) {
@@ -135,7 +118,6 @@ impl Wire {
         for (resource, _) in update.resources {
             let name = resource.name().to_owned();
             self.received.push(name.clone());
-            self.told.insert(name.clone());
             if self.refuses.contains(&name) {
                 refused.push(Refused {
                     name,
@@ -146,7 +128,6 @@ impl Wire {
             }
         }
         for name in update.removed {
-            self.told.insert(name.clone());
             self.runs.remove(&(update.kind, name));
         }
         for (kind, names) in self.names_in_use(update.kind) {
@@ -155,20 +136,7 @@ impl Wire {
                 .retain(|(of, name), _| *of != kind || names.contains(name));
             self.up.extend(self.client.subscribe(kind, Wanted::Names(names)));
         }
-        self.unanswered.push((update.kind, refused));
-        for (kind, refused) in std::mem::take(&mut self.unanswered) {
-            if kind == Kind::Cluster && self.warms && !self.has_all_endpoints() {
-                self.unanswered.push((kind, refused));
-            } else {
-                self.up.extend(self.client.answer(kind, refused));
-            }
-        }
-    }
-
-    fn has_all_endpoints(&self) -> bool {
-        let names = self.names_in_use(Kind::Cluster);
-        let mut services = names[&Kind::LoadAssignment].iter();
-        services.all(|service| self.told.contains(service))
+        self.up.extend(self.client.answer(update.kind, refused));
     }
 
     /// What the resources of `kind` ask for by name, per kind.
