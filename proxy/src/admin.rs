@@ -58,11 +58,9 @@ pub enum Life {
 pub enum Order {
     /// End now.
     Quit,
-    /// Close listeners (only inbound ones when `inbound_only`); with `graceful` exchanges may finish first.
+    /// Close listeners; connections that are open may finish what they do.
     Drain {
-        /// Let exchanges finish.
-        graceful: bool,
-        /// Leave the others open.
+        /// Leave those that do not stand before the workload.
         inbound_only: bool,
     },
     /// Open log files again.

@@ -1,5 +1,7 @@
 //! The data plane: listeners, HTTP, filter chains, routing, upstreams.
 
+pub mod server;
+
 pub mod options;
 
 pub mod config;

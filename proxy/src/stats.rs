@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+mod metric;
+
 pub mod buckets;
 
 pub mod tags;
@@ -22,6 +24,7 @@ pub mod text;
 pub mod prometheus;
 
 use buckets::Buckets;
+use metric::{CounterMetric, GaugeMetric, HistogramMetric};
 use snapshot::{Sample, Value};
 use tags::Name;
 
@@ -78,10 +81,17 @@ impl Registry {
         Counter::of(metric)
     }
 
-    /// A counter that many threads write.
+    /// A counter that many threads write. It is never forgotten.
     pub fn shared_counter(&self, name: &str, tags: &[(&str, &str)]) -> SharedCounter {
         let metric = Arc::clone(&self.counter(name, tags).metric);
+        self.keep(name, tags, 0);
         SharedCounter { metric }
+    }
+
+    /// Sets a gauge that belongs to the process as a whole. It is never forgotten.
+    pub fn set_gauge(&self, name: &str, value: u64) {
+        self.gauge(name, &[]).set(value);
+        self.keep(name, &[], 1);
     }
 
     /// A new cell of the gauge `name`; its value is the sum over all cells.
@@ -119,19 +129,23 @@ impl Registry {
         Metric: From<Arc<M>>,
     {
         let fresh = Metric::from(Arc::<M>::default());
-        let key = Key {
-            name: name.to_owned(),
-            tags: tags.iter().map(|(tag, value)| format!("{tag}={value}")).collect(),
-            kind: fresh.kind(),
-        };
+        let key = Key::new(name, tags, fresh.kind());
         let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = metrics.entry(key).or_insert_with(|| Entry {
             name: Name::read(name, tags),
             metric: fresh,
+            kept: false,
             abandoned: None,
         });
         // The key holds the kind, so the first branch is always taken.
         pick(&entry.metric).unwrap_or_default()
+    }
+
+    fn keep(&self, name: &str, tags: &[(&str, &str)], kind: u8) {
+        let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = metrics.get_mut(&Key::new(name, tags, kind)) {
+            entry.kept = true;
+        }
     }
 }
 
@@ -296,9 +310,21 @@ struct Key {
     kind: u8,
 }
 
+impl Key {
+    fn new(name: &str, tags: &[(&str, &str)], kind: u8) -> Self {
+        Self {
+            name: name.to_owned(),
+            tags: tags.iter().map(|(tag, value)| format!("{tag}={value}")).collect(),
+            kind,
+        }
+    }
+}
+
 struct Entry {
     name: Name,
     metric: Metric,
+    /// It stays also when nobody holds it.
+    kept: bool,
     abandoned: Option<Instant>,
 }
 
@@ -306,88 +332,6 @@ enum Metric {
     Counter(Arc<CounterMetric>),
     Gauge(Arc<GaugeMetric>),
     Histogram(Arc<HistogramMetric>),
-}
-
-#[derive(Default)]
-struct CounterMetric {
-    cells: Cells<AtomicU64>,
-    /// What cells that are gone have counted, and what shared counters count.
-    retired: AtomicU64,
-}
-
-#[derive(Default)]
-struct GaugeMetric {
-    cells: Cells<AtomicI64>,
-    /// Added to the cells: what cells that are gone held, and what `set` corrected.
-    base: AtomicI64,
-    used: std::sync::atomic::AtomicBool,
-}
-
-#[derive(Default)]
-struct HistogramMetric {
-    cells: Cells<Buckets>,
-    retired: Mutex<snapshot::Distribution>,
-}
-
-/// The cells of one metric.
-struct Cells<C>(Mutex<Vec<Arc<C>>>);
-
-impl<C> Default for Cells<C> {
-    fn default() -> Self {
-        Self(Mutex::new(Vec::new()))
-    }
-}
-
-impl<C: Default> Cells<C> {
-    fn add(&self) -> Arc<C> {
-        let cell = Arc::<C>::default();
-        self.lock().push(Arc::clone(&cell));
-        cell
-    }
-
-    /// Takes a cell out; `retire` keeps its value within the same lock, so that no reader misses or doubles it.
-    fn remove(&self, cell: &Arc<C>, retire: impl FnOnce()) {
-        let mut cells = self.lock();
-        cells.retain(|other| !Arc::ptr_eq(other, cell));
-        retire();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<C>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl CounterMetric {
-    fn total(&self) -> u64 {
-        let cells = self.cells.lock();
-        let sum = |sum: u64, cell: &Arc<AtomicU64>| sum.wrapping_add(cell.load(Ordering::Relaxed));
-        cells.iter().fold(self.retired.load(Ordering::Relaxed), sum)
-    }
-}
-
-impl GaugeMetric {
-    fn sum(&self) -> i64 {
-        let cells = self.cells.lock();
-        let sum = |sum: i64, cell: &Arc<AtomicI64>| sum.wrapping_add(cell.load(Ordering::Relaxed));
-        cells.iter().fold(self.base.load(Ordering::Relaxed), sum)
-    }
-
-    fn total(&self) -> u64 {
-        u64::try_from(self.sum()).unwrap_or(0)
-    }
-}
-
-impl HistogramMetric {
-    fn distribution(&self) -> snapshot::Distribution {
-        let cells = self.cells.lock();
-        let mut sum = self
-            .retired
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        cells.iter().for_each(|cell| sum.merge(cell));
-        sum
-    }
 }
 
 impl Metric {
@@ -428,7 +372,7 @@ impl From<Arc<HistogramMetric>> for Metric {
 
 impl Entry {
     fn is_wanted(&mut self, now: Instant) -> bool {
-        if self.metric.handles() > 0 {
+        if self.kept || self.metric.handles() > 0 {
             self.abandoned = None;
             return true;
         }
@@ -453,65 +397,4 @@ impl Entry {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use super::Registry;
-    use super::snapshot::Value;
-
-    fn value(registry: &Registry, name: &str) -> Option<Value> {
-        let samples = registry.snapshot(Instant::now());
-        let mut samples = samples.into_iter();
-        samples
-            .find(|sample| sample.name.dotted == name)
-            .map(|sample| sample.value)
-    }
-
-    #[test]
-    fn cells_add_up_and_outlive_their_handles() {
-        let registry = Registry::new();
-        let first = registry.counter("a.b", &[]);
-        let second = first.clone();
-        first.inc();
-        second.add(4);
-        registry.shared_counter("a.b", &[]).add(10);
-        assert_eq!(first.total(), 15);
-        drop((first, second));
-        assert_eq!(value(&registry, "a.b"), Some(Value::Counter(15)));
-    }
-
-    #[test]
-    fn a_gauge_that_is_set_has_that_value_over_all_cells() {
-        let registry = Registry::new();
-        let (one, two) = (registry.gauge("g", &[]), registry.gauge("g", &[]));
-        one.add(5);
-        two.inc();
-        two.set(40);
-        one.dec();
-        assert_eq!(two.total(), 39);
-        drop(one);
-        assert_eq!(two.total(), 39);
-    }
-
-    #[test]
-    fn one_name_may_be_used_by_two_kinds() {
-        let registry = Registry::new();
-        registry.counter("x", &[]).inc();
-        registry.gauge("x", &[]).set(7);
-        assert_eq!(registry.snapshot(Instant::now()).len(), 2);
-    }
-
-    #[test]
-    fn abandoned_metrics_are_forgotten_in_time() {
-        let registry = Registry::new();
-        let kept = registry.counter("kept", &[]);
-        registry.counter("gone", &[]).inc();
-        let start = Instant::now();
-        assert_eq!(registry.snapshot(start).len(), 2);
-        assert_eq!(registry.snapshot(start + Duration::from_secs(599)).len(), 2);
-        let left = registry.snapshot(start + Duration::from_secs(600));
-        assert_eq!(left.len(), 1);
-        assert_eq!(left[0].name.dotted, "kept");
-        drop(kept);
-    }
-}
+mod tests;

@@ -45,7 +45,10 @@ const PAGES: &[Page] = &[
         "/config_dump",
         "dump current configs; resource=, name_regex=, include_eds",
     ),
-    changes_by("/drain_listeners", "drain listeners; graceful, inboundonly"),
+    changes_by(
+        "/drain_listeners",
+        "drain listeners; inboundonly (always graceful)",
+    ),
     changes_by("/healthcheck/fail", "cause the server to fail health checks"),
     changes_by("/healthcheck/ok", "cause the server to pass health checks"),
     shows("/help", "this page"),
@@ -101,7 +104,6 @@ pub(super) async fn answer(path: &str, query: &Query, shared: &Shared) -> Reply 
         "/logging" => logging(query, shared),
         "/drain_listeners" => {
             let order = Order::Drain {
-                graceful: query.has("graceful"),
                 inbound_only: query.has("inboundonly"),
             };
             give(shared, order).await
@@ -220,25 +222,17 @@ fn prometheus_page(selection: &Selection, shared: &Shared) -> Reply {
 
 fn samples(shared: &Shared) -> Vec<crate::stats::snapshot::Sample> {
     let registry = &shared.registry;
-    registry
-        .gauge("server.uptime", &[])
-        .set(shared.started.0.elapsed().as_secs());
-    registry
-        .gauge("server.live", &[])
-        .set(u64::from(shared.visible_life() == Life::Live));
-    registry
-        .gauge("server.concurrency", &[])
-        .set(shared.options.workers() as u64);
-    registry
-        .gauge("server.memory_physical_size", &[])
-        .set(resident().unwrap_or(0));
+    registry.set_gauge("server.uptime", shared.started.0.elapsed().as_secs());
+    registry.set_gauge("server.live", u64::from(shared.visible_life() == Life::Live));
+    registry.set_gauge("server.concurrency", shared.options.workers() as u64);
+    registry.set_gauge("server.memory_physical_size", resident().unwrap_or(0));
     // Envoy's numbers: 0 live, 1 draining, 2 before and 3 during initialization.
     let state = match shared.visible_life() {
         Life::Live => 0,
         Life::Draining => 1,
         Life::Initializing => 3,
     };
-    registry.gauge("server.state", &[]).set(state);
+    registry.set_gauge("server.state", state);
     registry.snapshot(Instant::now())
 }
 

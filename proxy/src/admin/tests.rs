@@ -164,11 +164,10 @@ async fn changes_want_post_and_not_from_a_web_page() {
     assert_eq!(bench.ask("DELETE", "/quitquitquit", "").await.0, 405);
     assert!(bench.orders.try_recv().is_err());
     assert_eq!(bench.ask("POST", "/drain_listeners?inboundonly", "").await.0, 200);
-    let order = Order::Drain {
-        graceful: false,
-        inbound_only: true,
-    };
-    assert_eq!(bench.orders.recv().await, Some(order));
+    assert_eq!(
+        bench.orders.recv().await,
+        Some(Order::Drain { inbound_only: true })
+    );
 }
 
 #[tokio::test]

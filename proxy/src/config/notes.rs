@@ -96,25 +96,19 @@ impl Notes {
     pub fn totals(&self, listeners: [u64; 2], clusters: [u64; 2]) {
         let [active, warming] = listeners;
         self.registry
-            .gauge("listener_manager.total_listeners_active", &[])
-            .set(active);
+            .set_gauge("listener_manager.total_listeners_active", active);
         self.registry
-            .gauge("listener_manager.total_listeners_warming", &[])
-            .set(warming);
+            .set_gauge("listener_manager.total_listeners_warming", warming);
         let [active, warming] = clusters;
+        self.registry.set_gauge("cluster_manager.active_clusters", active);
         self.registry
-            .gauge("cluster_manager.active_clusters", &[])
-            .set(active);
-        self.registry
-            .gauge("cluster_manager.warming_clusters", &[])
-            .set(warming);
+            .set_gauge("cluster_manager.warming_clusters", warming);
     }
 
     /// Whether a control plane is connected.
     pub fn connected(&self, connected: bool) {
         self.registry
-            .gauge("control_plane.connected_state", &[])
-            .set(u64::from(connected));
+            .set_gauge("control_plane.connected_state", u64::from(connected));
     }
 
     fn filter(&self, name: &str, prefixes: &[String], what: &str) {
