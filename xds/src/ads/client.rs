@@ -186,13 +186,21 @@ impl Session {
 
     /// The answer to the latest response of `kind`: ACK when neither reading nor applying it refused anything.
     ///
-    /// `refused` is what applying refused, beside what [`Update::refused`] said. `None` when nothing waits for an
+    /// `refused` is what applying refused; what [`Update::refused`] said may be in it again. `None` when nothing waits for an
     /// answer, as after the stream broke.
     pub fn answer(&mut self, kind: Kind, refused: Vec<Refused>) -> Option<ClientMessage> {
         let watch = self.watches.get_mut(&kind)?;
         let pending = watch.pending.take()?;
         let mut all = pending.refused;
-        all.extend(refused);
+        let read = all.len();
+        for refused in refused {
+            let is_known = all[..read].iter().any(|known| {
+                known.name == refused.name && known.reason.to_string() == refused.reason.to_string()
+            });
+            if !is_known {
+                all.push(refused);
+            }
+        }
         for name in &pending.removed {
             watch.held.remove(name);
         }
