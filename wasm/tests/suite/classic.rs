@@ -1,8 +1,6 @@
 //! A filter of the Proxy-Wasm SDK for Rust, which panics on every status it does not know and on every callback
 //! that comes at the wrong time.
 
-use std::path::Path;
-use std::process::Command;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -11,35 +9,12 @@ use leno_sdk::host::{CallId, Direction, Map, QueueId};
 use leno_sdk::plugin::{BodyVerdict, CallResponse, Exchange, HeadersVerdict, Plugin};
 use leno_wasm::{Abi, Module, ProxyWasmVersion, StartError};
 
-use crate::support::{Host, Recorded, engine, fields, start};
+use crate::support::{Host, Recorded, build, engine, fields, start};
 
 /// Built once per run.
 fn module() -> &'static Module {
-    static MODULE: LazyLock<Module> = LazyLock::new(|| {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests/classic");
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
-        let status = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--release",
-                "--locked",
-                "--target",
-                "wasm32-wasip1",
-                "--target-dir",
-            ])
-            .arg(&target)
-            .current_dir(folder)
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .status()
-            .expect("cargo runs");
-        assert!(
-            status.success(),
-            "the guest does not build; is the target there? `rustup target add wasm32-wasip1`"
-        );
-        let file = target.join("wasm32-wasip1/release/classic_guest.wasm");
-        engine().compile(&std::fs::read(file).unwrap()).unwrap()
-    });
+    static MODULE: LazyLock<Module> =
+        LazyLock::new(|| engine().compile(&build("classic", "wasm32-wasip1")).unwrap());
     &MODULE
 }
 

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod both;
 mod classic;
 mod component;
 mod failures;

@@ -2,6 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::process::Command;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -36,6 +38,34 @@ pub(crate) fn engine() -> Engine {
 
 pub(crate) fn compile(text: &str) -> Module {
     engine().compile(&wat::parse_str(text).unwrap()).unwrap()
+}
+
+/// The module of a crate in `guests`, built for `target`; cargo builds it once.
+pub(crate) fn build(name: &str, target: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/guests")
+        .join(name);
+    let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
+    let status = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--target",
+            target,
+            "--target-dir",
+        ])
+        .arg(&output)
+        .current_dir(folder)
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .status()
+        .expect("cargo runs");
+    assert!(
+        status.success(),
+        "{name} does not build; is the target there? `rustup target add {target}`"
+    );
+    std::fs::read(output.join(target).join(format!("release/{name}_guest.wasm"))).unwrap()
 }
 
 /// The plugin of a module, alone on its worker, with its host.
