@@ -9,10 +9,11 @@ use crate::error::Error;
 use crate::keychain::Keychain;
 use crate::layout::{self, Content, Layout};
 use crate::manifest::{Descriptor, Document, Index, Manifest};
-use crate::pull::{PullOptions, fetch_blob, fetch_manifest};
+use crate::pull::PullOptions;
 use crate::push::Description;
 use crate::reference::{Reference, Source};
-use crate::transport::Action;
+use crate::session::Action;
+use crate::transfer::{fetch_blob, fetch_manifest};
 
 /// Configurations larger than this are not shown.
 const MAX_CONFIG: u64 = 1024 * 1024;

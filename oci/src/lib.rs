@@ -27,6 +27,18 @@ pub mod keychain;
 
 pub mod error;
 
+mod session;
+
 mod token;
+
 mod transport;
+
+mod guard;
+
+mod answer;
+
+mod transfer;
+
+mod pack;
+
 mod unpack;
