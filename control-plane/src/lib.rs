@@ -1,1 +1,3 @@
 //! World to snapshot to proxies: translation, publishing, artifacts, registry, status.
+
+pub mod registry;
