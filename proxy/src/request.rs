@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use crate::chain::{Chain, Step};
 use crate::exchange::ExchangeState;
 use crate::exchange::facts::{Connection, Facts};
+use crate::filters::slot::FilterSlot;
 use crate::forwarding;
 use crate::http::error::{ResetReason, StreamError, StreamErrorKind};
 use crate::http::message::{Frame, Protocol};
@@ -51,6 +52,8 @@ struct Story {
     chain: Chain,
     route: RefCell<Option<RouteRef>>,
     random: u64,
+    /// Whether a filter may change the length of the bodies of request and response.
+    edits: [bool; 2],
     outbound: Outbound,
     deadlines: Deadlines,
     /// What the request half wants answered.
@@ -105,6 +108,7 @@ pub(crate) async fn serve(
         state,
         route: RefCell::new(None),
         random,
+        edits: body_edits(&slots),
         outbound: Outbound::default(),
         refusal: RefCell::new(None),
         refused: Notify::new(),
@@ -155,6 +159,7 @@ impl Story {
             match step {
                 Step::Forward(flow) => {
                     let last = flow.end;
+                    self.correct_length(direction, &flow);
                     let trailers = if flow.trailers {
                         self.state.trailers(direction).clone()
                     } else {
@@ -322,4 +327,14 @@ impl Story {
         drop(facts);
         *self.route.borrow_mut() = route;
     }
+}
+
+fn body_edits(slots: &[Rc<FilterSlot>]) -> [bool; 2] {
+    slots
+        .iter()
+        .filter_map(|slot| slot.plugin())
+        .fold([false; 2], |[request, response], plugin| {
+            let interest = plugin.interest();
+            [request | interest.request_body, response | interest.response_body]
+        })
 }

@@ -5,6 +5,7 @@
 mod exchanges {
     pub(crate) mod peers;
     pub(crate) mod proxy;
+    pub(crate) mod stage;
 }
 
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use exchanges::peers::{Client, Upstream, collect};
 use exchanges::proxy::{Proxy, cluster, forward, refused_address, retrying};
+use exchanges::stage::STAGE;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
@@ -339,4 +341,26 @@ async fn an_update_changes_open_connections_and_keeps_pools() {
     proxy.update(clusters, vec![forward("/", "c")]).await;
     assert_eq!(ask(&mut client, "/count").await.0, 200);
     assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_filter_sees_changes_and_answers() {
+    let upstream = Upstream::start("u").await;
+    for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::Http2] {
+        let clusters = vec![cluster("c", protocol, &[upstream.address])];
+        let proxy = Proxy::with_filter(clusters, vec![forward("/", "c")], Some(STAGE)).await;
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let mut client = Client::connect(proxy.address, version).await;
+            let denied = client.get("/denied").await;
+            assert_eq!(
+                (denied.status().as_u16(), &denied.headers()["x-stage"]),
+                (401, &"seen".parse().unwrap())
+            );
+            assert_eq!(collect(denied).await, "no token");
+            let response = client.post("/echo", b"small".to_vec()).await;
+            assert_eq!(response.headers()["x-stage"], "seen");
+            assert_eq!(collect(response).await, "SMALL, REWRITTEN");
+        }
+    }
+    assert_eq!(upstream.requests("/denied"), 0);
 }

@@ -56,6 +56,7 @@ impl Story {
         mut flow: Flow,
     ) -> Result<(), StreamError> {
         if flow.headers {
+            self.correct_length(Direction::Response, &flow);
             let head = self.final_head();
             writer.head(&head, flow.ends_with_headers()).await?;
         }
@@ -76,6 +77,27 @@ impl Story {
             writer.trailers(&trailers.unwrap_or_default()).await?;
         }
         Ok(())
+    }
+
+    /// A `content-length` that filters may have made wrong becomes the true one where that is known, and goes where
+    /// it is not. A message that ends with its head keeps it: it may be the answer to `HEAD`.
+    pub(super) fn correct_length(&self, direction: Direction, flow: &Flow) {
+        let edits = match direction {
+            Direction::Request => self.edits[0],
+            Direction::Response => self.edits[1],
+        };
+        if !edits || !flow.headers || flow.ends_with_headers() {
+            return;
+        }
+        let mut headers = self.state.headers_mut(direction);
+        if !headers.contains(b"content-length") {
+            return;
+        }
+        if flow.ends_with_data() {
+            headers.set(b"content-length", decimal(flow.data.len() as u64).as_slice());
+        } else {
+            headers.remove(b"content-length");
+        }
     }
 
     /// The response head as it goes out. The chain's copy stays for the log.

@@ -1,13 +1,13 @@
 //! A proxy with one listener, made of model values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use leno_model::cluster::{Cluster, Discovery, UpstreamProtocol};
 use leno_model::endpoint::{Endpoint, Host, LoadAssignment, LocalityEndpoints};
-use leno_model::filter::{FilterConfig, Router};
+use leno_model::filter::{FailurePolicy, FilterConfig, Router, WasmCode, WasmFilter, WasmVm};
 use leno_model::http::HttpConnectionManager;
 use leno_model::listener::{Direction, FilterChain, Listener, NetworkFilter};
 use leno_model::route::{
@@ -16,10 +16,11 @@ use leno_model::route::{
 };
 use leno_proxy::access_log::sinks::Sinks;
 use leno_proxy::config::plan::{ChainPlan, ClusterPlan, FilterPlan, HttpPlan, ListenerPlan, Plan};
-use leno_proxy::filters;
+use leno_proxy::filters::{self, Prepared};
 use leno_proxy::router::RouteTable;
 use leno_proxy::stats::Registry;
 use leno_proxy::worker::{Parts, Workers};
+use leno_sdk::native::NativeFactory;
 
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
@@ -29,13 +30,28 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// With one worker, so that what a pool does is certain.
     pub(crate) async fn start(clusters: Vec<Cluster>, routes: Vec<Route>) -> Self {
+        Self::with_filter(clusters, routes, None).await
+    }
+
+    /// As [`Proxy::start`], with a filter that is linked into the program.
+    pub(crate) async fn with_filter(
+        clusters: Vec<Cluster>,
+        routes: Vec<Route>,
+        native: Option<NativeFactory>,
+    ) -> Self {
         let registry = Registry::new();
-        let engine = leno_wasm::Engine::new(leno_wasm::Limits::default()).unwrap();
-        let filters = Arc::new(filters::Shared::new(engine, Arc::clone(&registry), Vec::new()));
+        let limits = leno_wasm::Limits {
+            instances: 0,
+            ..Default::default()
+        };
+        let engine = leno_wasm::Engine::new(limits).unwrap();
+        let natives = native.into_iter().collect();
+        let filters = Arc::new(filters::Shared::new(engine, Arc::clone(&registry), natives));
+        let filter = native.map(|native| filter(&native, &filters));
         let sinks = Sinks::new(&registry, Duration::from_secs(1));
         let parts = Parts::new(Arc::default(), filters, sinks, registry);
         let mut workers = Workers::start(1, &parts).unwrap();
-        workers.apply(plan(clusters, routes)).await.unwrap();
+        workers.apply(plan(clusters, routes, filter)).await.unwrap();
         Self {
             address: workers.addresses()["main"],
             workers,
@@ -43,11 +59,42 @@ impl Proxy {
     }
 
     pub(crate) async fn update(&mut self, clusters: Vec<Cluster>, routes: Vec<Route>) {
-        self.workers.apply(plan(clusters, routes)).await.unwrap();
+        self.workers.apply(plan(clusters, routes, None)).await.unwrap();
     }
 }
 
-fn plan(clusters: Vec<Cluster>, routes: Vec<Route>) -> Arc<leno_proxy::runtime::Plan> {
+/// The filter, ready to start.
+fn filter(native: &NativeFactory, shared: &filters::Shared) -> FilterPlan<Arc<Prepared>> {
+    let config = FilterConfig::Wasm(Box::new(WasmFilter {
+        name: native.name.to_owned(),
+        root_id: String::new(),
+        vm: WasmVm {
+            id: String::new(),
+            code: WasmCode::Inline(native.name.as_bytes().into()),
+            configuration: Vec::new(),
+            environment: BTreeMap::new(),
+            host_environment: BTreeSet::new(),
+        },
+        configuration: Vec::new(),
+        failure: FailurePolicy::Closed,
+        reload_backoff: Duration::from_secs(1),
+        capabilities: None,
+        allow_on_headers_stop_iteration: false,
+    }));
+    let prepared = filters::prepare(&config, None, shared).unwrap();
+    FilterPlan {
+        name: native.name.to_owned(),
+        disabled: false,
+        config: Arc::new(config),
+        prepared: Some(Arc::new(prepared)),
+    }
+}
+
+fn plan(
+    clusters: Vec<Cluster>,
+    routes: Vec<Route>,
+    filter: Option<FilterPlan<Arc<Prepared>>>,
+) -> Arc<leno_proxy::runtime::Plan> {
     let manager = Arc::new(HttpConnectionManager {
         stat_prefix: "main".to_owned(),
         ..Default::default()
@@ -85,7 +132,7 @@ fn plan(clusters: Vec<Cluster>, routes: Vec<Route>) -> Arc<leno_proxy::runtime::
     let http = HttpPlan {
         manager,
         routes: Arc::new(RouteTable::compile(&routes).unwrap()),
-        filters: vec![router],
+        filters: filter.into_iter().chain([router]).collect(),
         overrides: Vec::new(),
     };
     let listener = ListenerPlan {
