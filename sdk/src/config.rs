@@ -1,5 +1,9 @@
 //! Reading a filter's configuration, and what is wrong with it.
 
+mod value;
+
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 
 /// A configuration that is refused.
@@ -52,6 +56,39 @@ impl std::error::Error for ConfigError {}
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}
 
+/// A duration in a configuration: a whole number and its unit, as in `250ms`, `30s`, `5m`, `1h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub Duration);
+
+impl std::str::FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || format!("{text:?} is not a duration such as 250ms, 30s, 5m or 1h");
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| refused())?;
+        let milliseconds = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return Err(refused()),
+        };
+        number
+            .checked_mul(milliseconds)
+            .map(|all| Self(Duration::from_millis(all)))
+            .ok_or_else(refused)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Time {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// Reads JSON; nothing but blanks counts as `{}`.
 pub(crate) fn parse<C: DeserializeOwned>(configuration: &[u8]) -> Result<C, ConfigError> {
     let configuration = if configuration.trim_ascii().is_empty() {
@@ -59,22 +96,16 @@ pub(crate) fn parse<C: DeserializeOwned>(configuration: &[u8]) -> Result<C, Conf
     } else {
         configuration
     };
-    let mut json = serde_json::Deserializer::from_slice(configuration);
-    let config = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        ConfigError::new(
-            if path == "." { String::new() } else { path },
-            error.into_inner().to_string(),
-        )
-    })?;
-    json.end()
-        .map_err(|error| ConfigError::new("", error.to_string()))?;
-    Ok(config)
+    let value: serde_json::Value =
+        serde_json::from_slice(configuration).map_err(|error| ConfigError::new("", error.to_string()))?;
+    C::deserialize(value::Reader(&value))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ConfigError, NoConfig, parse};
+    use std::time::Duration;
+
+    use super::{ConfigError, NoConfig, Time, parse};
 
     #[derive(Debug, PartialEq, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -115,6 +146,23 @@ mod tests {
         let trailing = refused("{} {}");
         assert!(trailing.starts_with("trailing characters"), "{trailing}");
         assert!(refused("{").contains("EOF"));
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        let check = |text: &str, expected: Option<u64>| {
+            let time = text.parse::<Time>().ok().map(|time| time.0);
+            assert_eq!(time, expected.map(Duration::from_millis), "{text}");
+        };
+        check("250ms", Some(250));
+        check("30s", Some(30_000));
+        check("5m", Some(300_000));
+        check("1h", Some(3_600_000));
+        check("1", None);
+        check("1.5s", None);
+        check("-1s", None);
+        check("s", None);
+        check("99999999999999999h", None);
     }
 
     #[test]

@@ -77,8 +77,8 @@ pub mod testing;
 #[cfg(target_family = "wasm")]
 pub mod guest;
 
-pub use config::{ConfigError, NoConfig};
-pub use context::{Context, Counter, Gauge, Histogram};
+pub use config::{ConfigError, NoConfig, Time};
+pub use context::{Context, Counter, Gauge, Histogram, tagged};
 pub use exchange::{Body, Handle, Log, Request, Response};
 pub use fields::{Fields, query_param};
 pub use filter::Filter;

@@ -60,7 +60,7 @@ pub struct Matcher {
     paths: Vec<Text>,
     methods: Vec<String>,
     hosts: Vec<Text>,
-    headers: Vec<Field>,
+    headers: Vec<FieldMatcher>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,8 +71,9 @@ enum Text {
     Regex(Regex),
 }
 
+/// A [`FieldMatch`] that has been checked.
 #[derive(Clone, Debug)]
-struct Field {
+pub struct FieldMatcher {
     name: String,
     /// None: it must be there.
     value: Option<Text>,
@@ -126,7 +127,11 @@ impl TextMatch {
 }
 
 impl FieldMatch {
-    fn compile(self) -> Result<Field, ConfigError> {
+    /// Checks it.
+    ///
+    /// # Errors
+    /// The field that is wrong, seen from here.
+    pub fn compile(self) -> Result<FieldMatcher, ConfigError> {
         let name = field_name("name", &self.name)?;
         let value = text(self.exact, self.prefix, self.suffix, self.regex)?;
         match (self.present, value) {
@@ -138,12 +143,12 @@ impl FieldMatch {
                 "",
                 "needs one of present, exact, prefix, suffix, regex",
             )),
-            (Some(present), None) => Ok(Field {
+            (Some(present), None) => Ok(FieldMatcher {
                 name,
                 value: None,
                 invert: self.invert == present,
             }),
-            (None, value) => Ok(Field {
+            (None, value) => Ok(FieldMatcher {
                 name,
                 value,
                 invert: self.invert,
@@ -224,7 +229,10 @@ impl Matcher {
             && any(&self.hosts, &|| {
                 bare_host(&headers.get(":authority").unwrap_or_default())
             })
-            && self.headers.iter().all(|field| field.matches(headers))
+            && self
+                .headers
+                .iter()
+                .all(|field| field.matches(headers.get(&field.name).as_deref()))
     }
 }
 
@@ -239,12 +247,20 @@ impl Text {
     }
 }
 
-impl Field {
-    fn matches(&self, headers: &Fields<'_>) -> bool {
-        let found = match (&self.value, headers.get(&self.name)) {
+impl FieldMatcher {
+    /// In lower case.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether a field with this value, or the absence of the field, is meant.
+    #[must_use]
+    pub fn matches(&self, value: Option<&[u8]>) -> bool {
+        let found = match (&self.value, value) {
             (_, None) => false,
             (None, Some(_)) => true,
-            (Some(text), Some(value)) => text.matches(&value),
+            (Some(text), Some(value)) => text.matches(value),
         };
         found != self.invert
     }
