@@ -307,8 +307,8 @@ fn a_listener_waits_for_clusters_routes_and_filters() {
     );
     bench.hears(&[
         "ack 1",
-        "want RouteConfiguration: r",
         "want TypedExtensionConfig: f",
+        "want RouteConfiguration: r",
     ]);
     bench.send(
         2,
@@ -503,7 +503,7 @@ fn what_is_taken_away_is_gone_and_what_is_refused_stays() {
     bench.heard.clear();
     bench.removed = vec!["a".to_owned(), "never there".to_owned()];
     bench.send(3, Kind::Listener, vec![listener("b", "inline r", inline("bad"))]);
-    bench.hears(&["nack 3: b: guest bad does not start", "gone Listener a"]);
+    bench.hears(&["gone Listener a", "nack 3: b: guest bad does not start"]);
     assert_eq!(bench.serves(), r#"b: r ["one"]"#);
 }
 
