@@ -7,6 +7,7 @@
 mod engine;
 mod inspect;
 mod module;
+mod trial;
 mod worker;
 
 mod component;
@@ -18,4 +19,5 @@ mod trap;
 pub use engine::{Engine, EngineError, Limits};
 pub use inspect::{Abi, Import, Inspection, ProxyWasmVersion, inspect};
 pub use module::{Module, ModuleError};
+pub use trial::trial;
 pub use worker::{PluginOptions, StartError, VmOptions, Worker};
