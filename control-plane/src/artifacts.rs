@@ -1,0 +1,116 @@
+//! The artifacts that plugins name: pulled, verified, checked and tried once, before any proxy hears of them.
+//!
+//! [`ledger`] decides what is to be done and remembers what was good, without IO and clock; [`check`] does the work on
+//! one artifact; this file runs the two.
+
+pub mod check;
+
+pub mod ledger;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use leno_oci::fetch::Fetcher;
+use leno_wasm::Engine;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::api::meta::Key;
+use crate::folder::watch::Readings;
+use ledger::{Job, Ledger, State};
+
+/// What is known of each plugin's artifact. Changes only when something did.
+pub type States = Arc<BTreeMap<Key, State>>;
+
+/// An artifact that was pushed to a registry which tells of it: host-less repository name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// As `filters/auth`.
+    pub repository: String,
+}
+
+/// What fetches and checks artifacts.
+#[derive(Clone)]
+pub struct Tools {
+    /// Registries and the store.
+    pub fetcher: Fetcher,
+    /// Compiles and tries modules.
+    pub engine: Engine,
+    /// How often the tags of plugins with pull policy `Always` are looked at.
+    pub poll: Duration,
+}
+
+/// Keeps artifacts as the readings want them, until the readings end.
+pub fn run(
+    tools: Tools,
+    mut readings: Readings,
+    mut pushes: mpsc::Receiver<Pushed>,
+) -> watch::Receiver<States> {
+    let (states, receiver) = watch::channel(States::default());
+    tokio::spawn(async move {
+        let mut ledger = Ledger::new(tools.poll);
+        let mut running = JoinSet::new();
+        loop {
+            let world = readings.borrow_and_update().world.clone();
+            for job in ledger.jobs(&world, Instant::now()) {
+                let tools = tools.clone();
+                running.spawn(async move {
+                    let outcome = check::check(&tools, &job).await;
+                    (job, outcome)
+                });
+            }
+            publish(&states, &ledger);
+            let due = ledger.due();
+            tokio::select! {
+                changed = readings.changed() => if changed.is_err() { return },
+                pushed = pushes.recv() => match pushed {
+                    Some(pushed) => ledger.pushed(&pushed.repository),
+                    // The sender is gone with the registry: only polls remain.
+                    None => std::future::pending().await,
+                },
+                Some(finished) = running.join_next() => finish(&mut ledger, finished),
+                () = sleep_until(due) => {}
+            }
+        }
+    });
+    receiver
+}
+
+fn finish(
+    ledger: &mut Ledger,
+    finished: Result<(Job, Result<check::Checked, String>), tokio::task::JoinError>,
+) {
+    match finished {
+        Ok((job, outcome)) => {
+            match &outcome {
+                Ok(checked) => {
+                    tracing::info!(plugin = %job.key, url = job.plugin.spec.url, sha256 = checked.sha256, "artifact is ready")
+                }
+                Err(reason) => {
+                    tracing::error!(plugin = %job.key, url = job.plugin.spec.url, reason, "artifact is refused")
+                }
+            }
+            ledger.finished(&job, outcome, Instant::now());
+        }
+        // A check that panicked is a defect of ours; its plugin is tried again with the next change.
+        Err(error) => tracing::error!(%error, "checking an artifact"),
+    }
+}
+
+fn publish(states: &watch::Sender<States>, ledger: &Ledger) {
+    states.send_if_modified(|current| {
+        let differs = **current != *ledger.states();
+        if differs {
+            *current = Arc::new(ledger.states().clone());
+        }
+        differs
+    });
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

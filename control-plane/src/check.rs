@@ -1,0 +1,510 @@
+//! Rules across the fields of one object, as Istio's CRDs (CEL) and its webhook have them. One function per kind.
+//!
+//! A folder and, later, an admission webhook call the same functions.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use leno_model::invalid::Invalid;
+
+use crate::api::destination_rule::DestinationRule;
+use crate::api::gateway::{Gateway, Port};
+use crate::api::secret::{PullSecret, SecretDocument};
+use crate::api::service_entry::{Resolution, ServiceEntry};
+use crate::api::sidecar::{CaptureMode, Sidecar};
+use crate::api::virtual_service::{HttpRoute, Retries, VirtualService};
+use crate::api::wasm_plugin::{EnvSource, PluginType, WasmPlugin};
+use crate::translate::retry::parse_retry_on;
+use crate::world::Object;
+
+type Checked = Result<(), Invalid>;
+
+fn refuse(path: impl Into<String>, reason: impl Into<String>) -> Checked {
+    Err(Invalid::new(path, reason))
+}
+
+/// `WasmPlugin`: see `validateWasmPlugin*` of Istio's webhook.
+///
+/// # Errors
+/// The first field that breaks a rule.
+pub fn wasm_plugin(object: &Object<WasmPlugin>) -> Checked {
+    let spec = &object.spec;
+    wasm_source(spec)?;
+    if spec.plugin_name.len() > 256 {
+        return refuse("spec.pluginName", "is longer than 256 characters");
+    }
+    if spec.plugin_type == PluginType::Network {
+        return refuse("spec.type", "NETWORK is not supported by this version; use HTTP");
+    }
+    if !spec.verification_key.is_empty() {
+        return refuse(
+            "spec.verificationKey",
+            "signatures are not verified by this version; remove the key, or pin the artifact with sha256",
+        );
+    }
+    let has_targets = spec.target_ref.is_some() || !spec.target_refs.is_empty();
+    if spec.selector.is_some() && has_targets {
+        return refuse(
+            "spec.selector",
+            "cannot stand beside targetRefs; keep one of them",
+        );
+    }
+    if spec.target_ref.is_some() && !spec.target_refs.is_empty() {
+        return refuse(
+            "spec.targetRef",
+            "cannot stand beside targetRefs; keep targetRefs",
+        );
+    }
+    if spec.target_refs.len() > 16 {
+        return refuse("spec.targetRefs", "holds more than 16 entries");
+    }
+    for (position, target) in spec.target_refs.iter().chain(&spec.target_ref).enumerate() {
+        if !target.namespace.is_empty() && target.namespace != object.meta.namespace {
+            return refuse(
+                format!("spec.targetRefs[{position}].namespace"),
+                "cross namespace referencing is not currently supported; use the plugin's own namespace",
+            );
+        }
+        let known = matches!(
+            (target.group.as_str(), target.kind.as_str()),
+            ("gateway.networking.k8s.io", "Gateway" | "GatewayClass")
+                | ("" | "core", "Service")
+                | ("networking.istio.io", "ServiceEntry")
+        );
+        if !known {
+            return refuse(
+                format!("spec.targetRefs[{position}].kind"),
+                format!(
+                    "{:?} of group {:?} cannot be a target; Gateway and GatewayClass (gateway.networking.k8s.io), \
+                     Service and ServiceEntry (networking.istio.io) can",
+                    target.kind, target.group
+                ),
+            );
+        }
+    }
+    for (position, env) in spec.vm_config.iter().flat_map(|vm| &vm.env).enumerate() {
+        let path = format!("spec.vmConfig.env[{position}]");
+        if env.name.is_empty() || env.name.len() > 256 {
+            return refuse(format!("{path}.name"), "must have 1 to 256 characters");
+        }
+        if env.value_from == EnvSource::Host && !env.value.is_empty() {
+            return refuse(
+                format!("{path}.value"),
+                "may only be set when valueFrom is INLINE",
+            );
+        }
+    }
+    Ok(())
+}
+
+fn wasm_source(spec: &WasmPlugin) -> Checked {
+    if spec.url.is_empty() {
+        return refuse(
+            "spec.url",
+            "is empty; write as in oci://registry.example/filters/auth:v1",
+        );
+    }
+    if let Some((scheme, _)) = spec.url.split_once("://")
+        && !["oci", "http", "https", "file"].contains(&scheme)
+    {
+        return refuse(
+            "spec.url",
+            format!("scheme {scheme:?} is not one of oci, http, https, file"),
+        );
+    }
+    let is_digest = spec.sha256.len() == 64
+        && spec
+            .sha256
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !spec.sha256.is_empty() && !is_digest {
+        return refuse("spec.sha256", "must be 64 hexadecimal digits in lower case");
+    }
+    if let Some((_, digest)) = spec.url.split_once("@sha256:")
+        && !spec.sha256.is_empty()
+        && digest != spec.sha256
+    {
+        return refuse(
+            "spec.sha256",
+            "differs from the digest in the url; keep one of them",
+        );
+    }
+    Ok(())
+}
+
+/// `Gateway`.
+///
+/// # Errors
+/// The first field that breaks a rule.
+pub fn gateway(object: &Object<Gateway>) -> Checked {
+    if object.spec.servers.is_empty() {
+        return refuse("spec.servers", "is empty; a gateway needs at least one server");
+    }
+    for (position, server) in object.spec.servers.iter().enumerate() {
+        let path = format!("spec.servers[{position}]");
+        http_port(&server.port).map_err(|invalid| invalid.within(&format!("{path}.port")))?;
+        if server.hosts.is_empty() {
+            return refuse(format!("{path}.hosts"), "is empty; \"*\" takes every host");
+        }
+        for (index, host) in server.hosts.iter().enumerate() {
+            let name = host.split_once('/').map_or(host.as_str(), |(_, name)| name);
+            domain(name).map_err(|invalid| invalid.within(&format!("{path}.hosts[{index}]")))?;
+        }
+        ip(&server.bind).map_err(|invalid| invalid.within(&format!("{path}.bind")))?;
+    }
+    Ok(())
+}
+
+fn http_port(port: &Port) -> Checked {
+    if port.number == 0 {
+        return refuse("number", "must be 1 to 65535");
+    }
+    protocol(&port.protocol)
+}
+
+fn protocol(protocol: &str) -> Checked {
+    match protocol.to_ascii_uppercase().as_str() {
+        "HTTP" | "HTTP2" | "GRPC" => Ok(()),
+        _ => refuse(
+            "protocol",
+            format!("{protocol:?} is not supported by this version; HTTP, HTTP2 and GRPC are"),
+        ),
+    }
+}
+
+fn ip(bind: &str) -> Checked {
+    if bind.is_empty() || bind.parse::<IpAddr>().is_ok() {
+        return Ok(());
+    }
+    refuse("", format!("{bind:?} is not an IP address"))
+}
+
+fn domain(host: &str) -> Checked {
+    let rest = host
+        .strip_prefix("*.")
+        .unwrap_or(if host == "*" { "any" } else { host });
+    let good = !rest.is_empty()
+        && rest.len() <= 253
+        && rest.bytes().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']')
+        });
+    if good {
+        return Ok(());
+    }
+    refuse(
+        "",
+        format!("{host:?} is not a host; write a name, \"*.suffix\" or \"*\""),
+    )
+}
+
+/// `VirtualService`.
+///
+/// # Errors
+/// The first field that breaks a rule.
+pub fn virtual_service(object: &Object<VirtualService>) -> Checked {
+    let spec = &object.spec;
+    if spec.hosts.is_empty() {
+        return refuse("spec.hosts", "is empty; name at least one host");
+    }
+    for (index, host) in spec.hosts.iter().enumerate() {
+        domain(host).map_err(|invalid| invalid.within(&format!("spec.hosts[{index}]")))?;
+        if host == "*" && (spec.gateways.is_empty() || spec.gateways.iter().any(|name| name == "mesh")) {
+            return refuse(
+                format!("spec.hosts[{index}]"),
+                "\"*\" is not allowed for sidecars; name gateways other than mesh, or name the host",
+            );
+        }
+    }
+    export_to(&spec.export_to)?;
+    if spec.http.is_empty() {
+        return refuse(
+            "spec.http",
+            "is empty; a virtual service needs at least one route",
+        );
+    }
+    for (position, route) in spec.http.iter().enumerate() {
+        http_route(route).map_err(|invalid| invalid.within(&format!("spec.http[{position}]")))?;
+    }
+    Ok(())
+}
+
+fn export_to(namespaces: &[String]) -> Checked {
+    for (position, namespace) in namespaces.iter().enumerate() {
+        if namespace == "~" || namespace.is_empty() {
+            return refuse(
+                format!("spec.exportTo[{position}]"),
+                format!("{namespace:?} is not a namespace; write \".\", \"*\" or a name"),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn http_route(route: &HttpRoute) -> Checked {
+    let actions = [
+        !route.route.is_empty(),
+        route.redirect.is_some(),
+        route.direct_response.is_some(),
+    ];
+    if actions.iter().filter(|set| **set).count() != 1 {
+        return refuse("", "needs exactly one of route, redirect and directResponse");
+    }
+    if route.rewrite.is_some() && route.route.is_empty() {
+        return refuse("rewrite", "goes only with route");
+    }
+    if let Some(rewrite) = &route.rewrite
+        && rewrite.uri_regex_rewrite.is_some()
+        && !rewrite.uri.is_empty()
+    {
+        return refuse(
+            "rewrite.uri",
+            "cannot stand beside uriRegexRewrite; keep one of them",
+        );
+    }
+    let total: u64 = route.route.iter().map(|to| u64::from(to.weight)).sum();
+    if route.route.len() > 1 && total == 0 {
+        return refuse(
+            "route",
+            "the weights add up to 0; give each destination its share",
+        );
+    }
+    for (index, to) in route.route.iter().enumerate() {
+        if to.destination.host.is_empty() || to.destination.host.starts_with('*') {
+            return refuse(
+                format!("route[{index}].destination.host"),
+                "must be one host, not a pattern",
+            );
+        }
+    }
+    if let Some(redirect) = &route.redirect {
+        if redirect.port.is_some() && redirect.derive_port.is_some() {
+            return refuse(
+                "redirect.port",
+                "cannot stand beside derivePort; keep one of them",
+            );
+        }
+        if !matches!(redirect.redirect_code.unwrap_or(301), 301 | 302 | 303 | 307 | 308) {
+            return refuse("redirect.redirectCode", "must be 301, 302, 303, 307 or 308");
+        }
+    }
+    if let Some(direct) = &route.direct_response
+        && !(200..=599).contains(&direct.status)
+    {
+        return refuse("directResponse.status", "must be 200 to 599");
+    }
+    if let Some(Retries { retry_on, .. }) = &route.retries {
+        parse_retry_on(retry_on).map_err(|invalid| invalid.within("retries.retryOn"))?;
+    }
+    Ok(())
+}
+
+/// `DestinationRule`.
+///
+/// # Errors
+/// The first field that breaks a rule.
+pub fn destination_rule(object: &Object<DestinationRule>) -> Checked {
+    let spec = &object.spec;
+    if spec.host.is_empty() || spec.host == "*" {
+        return refuse("spec.host", "must name a host");
+    }
+    export_to(&spec.export_to)?;
+    let mut names = BTreeSet::new();
+    for (position, subset) in spec.subsets.iter().enumerate() {
+        if subset.name.is_empty() {
+            return refuse(format!("spec.subsets[{position}].name"), "is empty");
+        }
+        if !names.insert(&subset.name) {
+            return refuse(
+                format!("spec.subsets[{position}].name"),
+                format!("{:?} stands there twice", subset.name),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// `ServiceEntry`.
+///
+/// # Errors
+/// The first field that breaks a rule.
+pub fn service_entry(object: &Object<ServiceEntry>) -> Checked {
+    let spec = &object.spec;
+    if spec.hosts.is_empty() {
+        return refuse("spec.hosts", "is empty; name at least one host");
+    }
+    for (index, host) in spec.hosts.iter().enumerate() {
+        domain(host).map_err(|invalid| invalid.within(&format!("spec.hosts[{index}]")))?;
+        if host.starts_with('*') {
+            return refuse(
+                format!("spec.hosts[{index}]"),
+                "patterns are not supported by this version; name the host",
+            );
+        }
+    }
+    for (index, address) in spec.addresses.iter().enumerate() {
+        if address.parse::<IpAddr>().is_err() {
+            return refuse(
+                format!("spec.addresses[{index}]"),
+                format!("{address:?} is not an IP address"),
+            );
+        }
+    }
+    export_to(&spec.export_to)?;
+    if spec.ports.is_empty() {
+        return refuse("spec.ports", "is empty; name at least one port");
+    }
+    let (mut numbers, mut names) = (BTreeSet::new(), BTreeSet::new());
+    for (position, port) in spec.ports.iter().enumerate() {
+        let path = format!("spec.ports[{position}]");
+        if port.number == 0 || !numbers.insert(port.number) {
+            return refuse(format!("{path}.number"), "must be 1 to 65535, and unique");
+        }
+        if port.name.is_empty() || !names.insert(&port.name) {
+            return refuse(format!("{path}.name"), "must be there, and unique");
+        }
+        if !port.protocol.is_empty() {
+            protocol(&port.protocol).map_err(|invalid| invalid.within(&path))?;
+        }
+    }
+    endpoints(spec)
+}
+
+fn endpoints(spec: &ServiceEntry) -> Checked {
+    match spec.resolution {
+        Resolution::None => {
+            return refuse(
+                "spec.resolution",
+                "NONE is not supported by this version; use STATIC or DNS",
+            );
+        }
+        Resolution::Static if spec.endpoints.is_empty() => {
+            return refuse("spec.endpoints", "is empty; STATIC needs the addresses");
+        }
+        Resolution::DnsRoundRobin if spec.endpoints.len() > 1 => {
+            return refuse("spec.endpoints", "DNS_ROUND_ROBIN takes one endpoint at most");
+        }
+        Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin => {}
+    }
+    for (position, endpoint) in spec.endpoints.iter().enumerate() {
+        let path = format!("spec.endpoints[{position}]");
+        let is_ip = endpoint.address.parse::<IpAddr>().is_ok();
+        if spec.resolution == Resolution::Static && !is_ip {
+            return refuse(
+                format!("{path}.address"),
+                format!(
+                    "{:?} is not an IP address; use resolution DNS for names",
+                    endpoint.address
+                ),
+            );
+        }
+        if endpoint.address.is_empty() {
+            return refuse(format!("{path}.address"), "is empty");
+        }
+        if endpoint.weight == Some(0) {
+            return refuse(
+                format!("{path}.weight"),
+                "must be at least 1; remove the endpoint to stop its traffic",
+            );
+        }
+        for name in endpoint.ports.keys() {
+            if !spec.ports.iter().any(|port| port.name == *name) {
+                return refuse(format!("{path}.ports.{name}"), "names no port of spec.ports");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `Sidecar`.
+///
+/// # Errors
+/// The first field that breaks a rule.
+pub fn sidecar(object: &Object<Sidecar>) -> Checked {
+    for (position, ingress) in object.spec.ingress.iter().enumerate() {
+        let path = format!("spec.ingress[{position}]");
+        http_port(&ingress.port).map_err(|invalid| invalid.within(&format!("{path}.port")))?;
+        ip(&ingress.bind).map_err(|invalid| invalid.within(&format!("{path}.bind")))?;
+        capture(ingress.capture_mode).map_err(|invalid| invalid.within(&path))?;
+        if ingress.default_endpoint.parse::<std::net::SocketAddr>().is_err() {
+            return refuse(
+                format!("{path}.defaultEndpoint"),
+                format!(
+                    "{:?} is not IP:PORT, as in 127.0.0.1:8080",
+                    ingress.default_endpoint
+                ),
+            );
+        }
+    }
+    for (position, egress) in object.spec.egress.iter().enumerate() {
+        let path = format!("spec.egress[{position}]");
+        capture(egress.capture_mode).map_err(|invalid| invalid.within(&path))?;
+        ip(&egress.bind).map_err(|invalid| invalid.within(&format!("{path}.bind")))?;
+        match &egress.port {
+            Some(port) => http_port(port).map_err(|invalid| invalid.within(&format!("{path}.port")))?,
+            None => {
+                return refuse(
+                    format!("{path}.port"),
+                    "must be said while nothing is intercepted",
+                );
+            }
+        }
+        for (index, host) in egress.hosts.iter().enumerate() {
+            let Some((_, name)) = host.split_once('/') else {
+                return refuse(
+                    format!("{path}.hosts[{index}]"),
+                    format!("{host:?} is not namespace/host, as in \"*/*\""),
+                );
+            };
+            domain(name).map_err(|invalid| invalid.within(&format!("{path}.hosts[{index}]")))?;
+        }
+    }
+    Ok(())
+}
+
+fn capture(mode: CaptureMode) -> Checked {
+    match mode {
+        CaptureMode::Default | CaptureMode::None => Ok(()),
+        CaptureMode::Iptables => refuse(
+            "captureMode",
+            "IPTABLES is not supported by this version; use NONE",
+        ),
+    }
+}
+
+/// `Secret`: the registry credentials in it.
+///
+/// # Errors
+/// The first field that breaks a rule.
+pub fn pull_secret(document: &SecretDocument) -> Result<PullSecret, Invalid> {
+    const TYPE: &str = "kubernetes.io/dockerconfigjson";
+    const KEY: &str = ".dockerconfigjson";
+    if document.secret_type != TYPE {
+        return Err(Invalid::new(
+            "type",
+            format!(
+                "{:?} is not supported by this version; {TYPE} is",
+                document.secret_type
+            ),
+        ));
+    }
+    let content = match (document.string_data.get(KEY), document.data.get(KEY)) {
+        (Some(text), _) => text.clone(),
+        (None, Some(encoded)) => {
+            let bytes = base64::engine::general_purpose::STANDARD
+                .decode(encoded.trim())
+                .map_err(|error| Invalid::new(format!("data.{KEY}"), format!("is not base64: {error}")))?;
+            String::from_utf8(bytes).map_err(|_| Invalid::new(format!("data.{KEY}"), "is not text"))?
+        }
+        (None, None) => return Err(Invalid::new("data", format!("has no {KEY}"))),
+    };
+    let parsed: Result<serde_json::Value, _> = serde_json::from_str(&content);
+    match parsed {
+        Ok(value) if value.get("auths").is_some_and(serde_json::Value::is_object) => Ok(PullSecret(content)),
+        Ok(_) => Err(Invalid::new(format!("data.{KEY}"), "has no auths object")),
+        Err(error) => Err(Invalid::new(
+            format!("data.{KEY}"),
+            format!("is not JSON: {error}"),
+        )),
+    }
+}

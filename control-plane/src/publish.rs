@@ -1,0 +1,250 @@
+//! What each kind of proxy is offered, and one ADS stream per proxy.
+//!
+//! Proxies with equal views share one translation and one encoding. A view's offer is replaced whole whenever the
+//! world or an artifact changes; each stream then sends what its proxy lacks.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use leno_model::snapshot::Snapshot;
+use leno_xds::ads::message::Node;
+use leno_xds::ads::published::Published;
+use leno_xds::ads::server::{Event, Session};
+use leno_xds::transport::server::Connection;
+use tokio::sync::watch;
+
+use crate::artifacts::States;
+use crate::folder::Reading;
+use crate::status::Proxies;
+use crate::translate::plugins::Artifact;
+use crate::translate::scope::View;
+use crate::translate::{Artifacts, Settings, Translation, translate};
+
+/// Offers snapshots to proxies. Clones share everything.
+#[derive(Clone)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: Settings,
+    inputs: Mutex<Inputs>,
+    views: Mutex<BTreeMap<View, watch::Sender<Arc<Offer>>>>,
+    proxies: Proxies,
+}
+
+#[derive(Clone, Default)]
+struct Inputs {
+    reading: Arc<Reading>,
+    states: States,
+}
+
+/// What one view is offered.
+#[derive(Debug, Default)]
+pub struct Offer {
+    /// What it was translated from, held listeners replaced by those that serve.
+    pub translation: Translation,
+    /// The same, encoded.
+    pub published: Arc<Published>,
+}
+
+fn locked<Value>(mutex: &Mutex<Value>) -> MutexGuard<'_, Value> {
+    // Nothing that holds these locks can stop half way and leave them inconsistent.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Publisher {
+    /// A publisher that offers nothing yet.
+    pub fn new(settings: Settings) -> Self {
+        let shared = Shared {
+            settings,
+            inputs: Mutex::default(),
+            views: Mutex::default(),
+            proxies: Proxies::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The proxies that are connected, and what they said.
+    pub fn proxies(&self) -> &Proxies {
+        &self.shared.proxies
+    }
+
+    /// The current offer of each view that has been asked for.
+    pub fn offers(&self) -> Vec<(View, Arc<Offer>)> {
+        locked(&self.shared.views)
+            .iter()
+            .map(|(view, offer)| (view.clone(), Arc::clone(&offer.borrow())))
+            .collect()
+    }
+
+    /// What the offers are made from.
+    pub fn inputs(&self) -> (Arc<Reading>, States) {
+        let inputs = locked(&self.shared.inputs).clone();
+        (inputs.reading, inputs.states)
+    }
+
+    /// Makes new offers for all views whenever one of these changes, until both end.
+    pub async fn run(self, mut readings: watch::Receiver<Reading>, mut states: watch::Receiver<States>) {
+        loop {
+            let inputs = Inputs {
+                reading: Arc::new(readings.borrow_and_update().clone()),
+                states: Arc::clone(&states.borrow_and_update()),
+            };
+            *locked(&self.shared.inputs) = inputs.clone();
+            let views: Vec<View> = locked(&self.shared.views).keys().cloned().collect();
+            for view in views {
+                self.renew(&view, &inputs);
+            }
+            tokio::select! {
+                changed = readings.changed() => if changed.is_err() { return },
+                changed = states.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    fn renew(&self, view: &View, inputs: &Inputs) {
+        let views = locked(&self.shared.views);
+        let Some(sender) = views.get(view) else { return };
+        let before = Arc::clone(&sender.borrow());
+        let offer = offer(inputs, view, &self.shared.settings, &before);
+        if offer.translation != before.translation {
+            for note in offer.translation.notes.difference(&before.translation.notes) {
+                tracing::warn!("{} {}: {}", note.kind, note.key, note.message);
+            }
+            sender.send_replace(Arc::new(offer));
+        }
+    }
+
+    fn subscribe(&self, view: &View) -> watch::Receiver<Arc<Offer>> {
+        let inputs = locked(&self.shared.inputs).clone();
+        let mut views = locked(&self.shared.views);
+        let sender = views.entry(view.clone()).or_insert_with(|| {
+            watch::Sender::new(Arc::new(offer(
+                &inputs,
+                view,
+                &self.shared.settings,
+                &Offer::default(),
+            )))
+        });
+        sender.subscribe()
+    }
+
+    /// Serves one stream until the proxy leaves.
+    ///
+    /// # Errors
+    /// The proxy does not say what it is.
+    pub async fn serve(&self, mut connection: Connection) -> Result<(), String> {
+        let mut session = Session::new("leno", connection.variant);
+        let mut offers: Option<watch::Receiver<Arc<Offer>>> = None;
+        let mut registration = None;
+        loop {
+            let next = async {
+                match &mut offers {
+                    Some(offers) => offers.changed().await.is_ok(),
+                    None => std::future::pending().await,
+                }
+            };
+            let messages = tokio::select! {
+                message = connection.next() => {
+                    let Some(message) = message else { return Ok(()) };
+                    let reaction = session.on_message(message);
+                    let mut messages = reaction.messages;
+                    for event in reaction.events {
+                        if let Event::Connected(node) = &event {
+                            let view = view_of(node)?;
+                            let mut subscription = self.subscribe(&view);
+                            let first = Arc::clone(&subscription.borrow_and_update());
+                            messages.extend(session.publish(Arc::clone(&first.published)));
+                            registration = Some(self.shared.proxies.register(node, &view));
+                            offers = Some(subscription);
+                        }
+                        if let Some(registration) = &registration {
+                            registration.note(&event);
+                        }
+                    }
+                    messages
+                }
+                alive = next => {
+                    let (true, Some(offers)) = (alive, &mut offers) else { return Ok(()) };
+                    let offer = Arc::clone(&offers.borrow_and_update());
+                    session.publish(Arc::clone(&offer.published))
+                }
+            };
+            for message in messages {
+                if !connection.send(message).await {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn view_of(node: &Node) -> Result<View, String> {
+    let metadata = if node.metadata.is_empty() {
+        "{}"
+    } else {
+        &node.metadata
+    };
+    let metadata = serde_json::from_str(metadata).map_err(|error| format!("node metadata: {error}"))?;
+    View::of_node(&node.id, &metadata)
+}
+
+fn offer(inputs: &Inputs, view: &View, settings: &Settings, before: &Offer) -> Offer {
+    let artifacts = artifacts(&inputs.states);
+    let mut translation = translate(&inputs.reading.world, &artifacts, view, settings);
+    hold(&mut translation, &before.translation.snapshot);
+    let published = Arc::new(Published::new(&translation.snapshot, Some(&before.published)));
+    Offer {
+        translation,
+        published,
+    }
+}
+
+/// Puts back what serves for listeners that wait, with the configurations that their chains name.
+fn hold(translation: &mut Translation, before: &Snapshot) {
+    let snapshot = &mut translation.snapshot;
+    for name in &translation.held {
+        match before.listeners.get(name) {
+            Some(listener) => drop(snapshot.listeners.insert(name.clone(), Arc::clone(listener))),
+            None => drop(snapshot.listeners.remove(name)),
+        }
+    }
+    if !translation.held.is_empty() {
+        for (name, filter) in &before.filters {
+            snapshot
+                .filters
+                .entry(name.clone())
+                .or_insert_with(|| Arc::clone(filter));
+        }
+        for (name, cluster) in &before.clusters {
+            snapshot
+                .clusters
+                .entry(name.clone())
+                .or_insert_with(|| Arc::clone(cluster));
+        }
+    }
+}
+
+fn artifacts(states: &States) -> Artifacts {
+    states
+        .iter()
+        .map(|(key, state)| {
+            let artifact = match (&state.good, &state.failure) {
+                (Some((plugin, checked)), _) => Artifact::Ready {
+                    sha256: checked.sha256.clone(),
+                    plugin: Arc::clone(plugin),
+                },
+                (None, Some(reason)) => Artifact::Missing {
+                    reason: reason.clone(),
+                },
+                (None, None) => Artifact::Missing {
+                    reason: "its artifact is being fetched".to_owned(),
+                },
+            };
+            (key.clone(), artifact)
+        })
+        .collect()
+}
