@@ -13,6 +13,14 @@ mod test;
 
 mod artifact;
 
+mod run;
+
+mod demo;
+
+mod validate;
+
+mod status;
+
 mod proxy;
 
 mod completion;
@@ -59,8 +67,22 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
         Command::Verify(command) => runtime()?.block_on(artifact::verify::run(command)),
         Command::Tags(command) => runtime()?.block_on(artifact::tags(command)),
         Command::Login(command) => artifact::login(&command),
+        Command::Run(command) => {
+            log();
+            runtime()?.block_on(run::run(command))
+        }
+        Command::Demo(command) => runtime()?.block_on(demo::run(command)),
+        Command::Validate(command) => validate::run(&command),
+        Command::ProxyStatus(command) => runtime()?.block_on(status::run(command)),
         Command::ProxyConfig(command) => runtime()?.block_on(proxy::config::run(command)),
         Command::Completion(command) => completion::run(&command),
         Command::Version(command) => output::version(&command),
     }
+}
+
+/// Commands that serve write a log; `LENO_LOG` says what, as tracing's EnvFilter reads it.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LENO_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

@@ -38,6 +38,15 @@ pub(crate) enum Command {
     Tags(Tags),
     /// Say which credentials a registry would get
     Login(Login),
+    /// Run a proxy from a folder of documents, with its control plane in the same process
+    Run(Run),
+    /// See the main job: five filters, a mesh, a swap under load, with everything embedded
+    Demo(Demo),
+    /// Check documents as the control plane would
+    Validate(Validate),
+    /// Show what a control plane knows of its proxies and plugins
+    #[command(visible_alias = "ps")]
+    ProxyStatus(ProxyStatus),
     /// Show what a proxy runs, from its admin port (Leno or Envoy)
     #[command(visible_alias = "pc")]
     ProxyConfig(ProxyConfig),
@@ -229,6 +238,83 @@ pub(crate) struct Login {
     /// Docker's configuration to look into, instead of the one in the home folder
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) docker_config: Option<PathBuf>,
+}
+
+/// What a proxy is.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// At the edge: serves Gateways
+    Gateway,
+    /// Beside a workload: serves a Sidecar
+    Sidecar,
+}
+
+#[derive(Args)]
+pub(crate) struct Run {
+    /// The folder of documents
+    #[arg(short = 'f', long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+    /// What the proxy is
+    #[arg(long, value_enum, default_value = "gateway")]
+    pub(crate) role: Role,
+    /// Its namespace; that of the first Gateway unless given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// A label of it, may be repeated; for a gateway, what the Gateways select unless given
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) label: Vec<(String, String)>,
+    /// Where artifacts are kept; a temporary folder unless given
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) state: Option<PathBuf>,
+    /// Where the embedded registry and the status are served
+    #[arg(long, default_value = "127.0.0.1:15014", value_name = "ADDRESS")]
+    pub(crate) http: std::net::SocketAddr,
+    /// Where the proxy's admin page is served
+    #[arg(long, default_value = "127.0.0.1:15000", value_name = "ADDRESS")]
+    pub(crate) admin: std::net::SocketAddr,
+    /// Worker threads of the proxy; one per core unless given
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<usize>,
+    /// How long exchanges may take to finish at the end
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    pub(crate) drain_time_s: u64,
+    /// Where the proxy writes access logs, as /dev/stdout; none unless given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) access_log: Option<PathBuf>,
+    /// PEM certificates of registries to trust besides the system's
+    #[arg(long, value_name = "FILE", env = "LENO_CA_FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// A registry that may be spoken to without TLS; those on this machine always may
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) insecure_registry: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// The folder with the stage filters as modules (`cargo xtask guests` builds them)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) modules: PathBuf,
+    /// End after the report, and fail if any of it did not hold
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Validate {
+    /// Files or folders of documents
+    #[arg(short = 'f', long = "file", required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+#[derive(Args)]
+pub(crate) struct ProxyStatus {
+    /// The control plane's HTTP address
+    #[arg(long, value_name = "URL", env = "LENO_CONTROL_PLANE", default_value = "http://127.0.0.1:15014")]
+    pub(crate) control_plane: String,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
 }
 
 /// A part of a proxy's configuration.
