@@ -1,6 +1,7 @@
 //! Filters on a worker, from configuration to shutdown: what the proxy does around a plugin.
 
 mod probe;
+mod wasm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
