@@ -90,15 +90,22 @@ fn entry(resource: Resource, before: Option<&Arc<Entry>>) -> Arc<Entry> {
     {
         return before.clone();
     }
-    let (type_url, value) = codec::encode(&resource);
-    Arc::new(Entry {
-        version: content_version(&resource),
-        body: Any {
-            type_url: type_url.to_owned(),
-            value,
-        },
-        resource,
-    })
+    Entry::new(resource)
+}
+
+impl Entry {
+    /// Encodes `resource`.
+    pub(crate) fn new(resource: Resource) -> Arc<Self> {
+        let (type_url, value) = codec::encode(&resource);
+        Arc::new(Self {
+            version: content_version(&resource),
+            body: Any {
+                type_url: type_url.to_owned(),
+                value,
+            },
+            resource,
+        })
+    }
 }
 
 /// The digest of what the resource means. Not of its bytes: maps have no order on the wire, so two replicas may

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use leno_model::bootstrap::AdsVariant;
 use leno_model::cluster::Discovery;
+use leno_model::endpoint::LoadAssignment;
 
 use crate::ads::message::{
     ClientMessage, DeltaRequest, DeltaResponse, Node, Request, Response, ServerMessage,
 };
-use crate::ads::published::Published;
+use crate::ads::published::{Entry, Published};
 use crate::ads::watch::{Change, Held, Phase, Sent, Watch};
 use crate::resource::{Kind, Resource};
 
@@ -204,9 +205,14 @@ impl Session {
         };
         let mut messages = Vec::new();
         for kind in Kind::ALL {
-            if self.send(kind, &published, Phase::Make, &mut messages).is_blocked {
-                return messages;
+            if !self.send(kind, &published, Phase::Make, &mut messages).is_blocked {
+                continue;
             }
+            // Envoy does not answer clusters before they have endpoints: those must not wait for that answer.
+            if kind == Kind::Cluster {
+                self.send(Kind::LoadAssignment, &published, Phase::Make, &mut messages);
+            }
+            return messages;
         }
         for kind in [Kind::Cluster, Kind::LoadAssignment, Kind::Filter] {
             if self.is_settled() {
@@ -227,7 +233,15 @@ impl Session {
             return Outcome { is_blocked: false };
         };
         let set = published.set(kind);
-        let change = watch.change(kind, set, phase);
+        let mut change = watch.change(kind, set, phase);
+        if self.variant == AdsVariant::StateOfTheWorld && kind == Kind::LoadAssignment {
+            // There is no other way to say that a cluster has no endpoints, and a proxy waits until it is said.
+            change.entries.extend(
+                watch
+                    .absent(set)
+                    .map(|name| (name.clone(), without_endpoints(name))),
+            );
+        }
         let is_silent = match self.variant {
             // There is no way to say in the state of the world that a named resource is gone.
             AdsVariant::StateOfTheWorld if !kind.is_complete_in_sotw() => change.entries.is_empty(),
@@ -283,6 +297,13 @@ impl Session {
             }
         }
     }
+}
+
+fn without_endpoints(name: &str) -> Arc<Entry> {
+    Entry::new(Resource::LoadAssignment(Arc::new(LoadAssignment {
+        cluster: name.to_owned(),
+        localities: Vec::new(),
+    })))
 }
 
 struct Outcome {

@@ -84,6 +84,12 @@ impl Watch {
         }
     }
 
+    /// Names that were asked for, are not there, and of which the client holds nothing.
+    pub(crate) fn absent(&self, set: &Set) -> impl Iterator<Item = &String> {
+        let absent = |name: &&String| !set.entries.contains_key(*name) && !self.held.contains_key(*name);
+        self.names.iter().filter(move |name| *name != "*" && absent(name))
+    }
+
     /// Notes that `change` is on its way.
     pub(crate) fn note(&mut self, change: &Change, sent: Sent) {
         for (name, entry) in &change.entries {

@@ -325,6 +325,21 @@ fn delta_tells_what_is_not_there_and_sends_again_what_is_asked_for_again() {
 }
 
 #[test]
+fn endpoints_do_not_wait_for_the_answer_of_the_clusters_that_wait_for_them() {
+    for variant in BOTH {
+        let mut wire = Wire::new(variant);
+        wire.warms = true;
+        wire.publish(&snapshot(&Mesh::from([(1, 0), (2, 0)])));
+        // The proxy has heard of both clusters, and of the endpoints of neither, when the world changes.
+        wire.step();
+        wire.step();
+        wire.publish(&snapshot(&Mesh::from([(1, 1), (3, 0)])));
+        wire.settle(Wire::assert_no_dangling_route);
+        wire.assert_runs(&snapshot(&Mesh::from([(1, 1), (3, 0)])));
+    }
+}
+
+#[test]
 fn versions_depend_on_content_only_and_bytes_are_shared() {
     let mesh = Mesh::from([(1, 0), (2, 0)]);
     let (one, other) = (
@@ -373,11 +388,13 @@ proptest! {
     #[test]
     fn the_proxy_always_ends_at_what_was_published_and_no_route_dangles(
         is_delta in any::<bool>(),
+        warms in any::<bool>(),
         steps in proptest::collection::vec(step(), 1..12),
     ) {
         let variant = if is_delta { AdsVariant::Delta } else { AdsVariant::StateOfTheWorld };
         let mut mesh = Mesh::new();
         let mut wire = Wire::new(variant);
+        wire.warms = warms;
         for step in steps {
             match step {
                 Step::Change(app, state) | Step::Hurry(app, state) => {

@@ -33,6 +33,11 @@ pub(crate) struct Wire {
     pub(crate) events: Vec<Event>,
     /// Names of resources that came down, for tests that count.
     pub(crate) received: Vec<String>,
+    /// The proxy answers clusters only when all of them have endpoints, as Envoy does.
+    pub(crate) warms: bool,
+    unanswered: Vec<(Kind, Vec<Refused>)>,
+    /// Names that the control plane said something of, be it that they are not there.
+    told: BTreeSet<String>,
 }
 
 impl Wire {
@@ -59,6 +64,9 @@ impl Wire {
             refuses: BTreeSet::new(),
             events: Vec::new(),
             received: Vec::new(),
+            warms: false,
+            unanswered: Vec::new(),
+            told: BTreeSet::new(),
         };
         wire.connect();
         wire
@@ -74,6 +82,7 @@ impl Wire {
         self.server = server::Session::new("test", self.variant);
         self.up.clear();
         self.down.clear();
+        self.unanswered.clear();
     }
 
     /// A new stream to a server that offers what was published last.
@@ -97,20 +106,28 @@ impl Wire {
     /// Moves messages until both ends are silent; `check` looks at the proxy after each update.
     pub(crate) fn settle(&mut self, check: impl Fn(&Self)) {
         for _ in 0..10_000 {
-            if let Some(message) = self.up.pop_front() {
-                let reaction = self.server.on_message(message);
-                self.down.extend(reaction.messages);
-                self.events.extend(reaction.events);
-            } else if let Some(message) = self.down.pop_front() {
-                let update = self.client.on_message(message).expect("it was asked for");
-                self.apply(update);
-                check(self);
-            } else {
+            if !self.step() {
                 assert!(self.server.is_settled(), "a response was never answered");
                 return;
             }
+            check(self);
         }
         panic!("the two ends talk for ever");
+    }
+
+    /// Moves one message, those of the proxy first; `false` when there is none.
+    pub(crate) fn step(&mut self) -> bool {
+        if let Some(message) = self.up.pop_front() {
+            let reaction = self.server.on_message(message);
+            self.down.extend(reaction.messages);
+            self.events.extend(reaction.events);
+        } else if let Some(message) = self.down.pop_front() {
+            let update = self.client.on_message(message).expect("it was asked for");
+            self.apply(update);
+        } else {
+            return false;
+        }
+        true
     }
 
     fn apply(&mut self, update: Update) {
@@ -118,6 +135,7 @@ impl Wire {
         for (resource, _) in update.resources {
             let name = resource.name().to_owned();
             self.received.push(name.clone());
+            self.told.insert(name.clone());
             if self.refuses.contains(&name) {
                 refused.push(Refused {
                     name,
@@ -128,6 +146,7 @@ impl Wire {
             }
         }
         for name in update.removed {
+            self.told.insert(name.clone());
             self.runs.remove(&(update.kind, name));
         }
         for (kind, names) in self.names_in_use(update.kind) {
@@ -136,7 +155,20 @@ impl Wire {
                 .retain(|(of, name), _| *of != kind || names.contains(name));
             self.up.extend(self.client.subscribe(kind, Wanted::Names(names)));
         }
-        self.up.extend(self.client.answer(update.kind, refused));
+        self.unanswered.push((update.kind, refused));
+        for (kind, refused) in std::mem::take(&mut self.unanswered) {
+            if kind == Kind::Cluster && self.warms && !self.has_all_endpoints() {
+                self.unanswered.push((kind, refused));
+            } else {
+                self.up.extend(self.client.answer(kind, refused));
+            }
+        }
+    }
+
+    fn has_all_endpoints(&self) -> bool {
+        let names = self.names_in_use(Kind::Cluster);
+        let mut services = names[&Kind::LoadAssignment].iter();
+        services.all(|service| self.told.contains(service))
     }
 
     /// What the resources of `kind` ask for by name, per kind.
