@@ -21,7 +21,11 @@ pub(crate) fn demo(flags: &[&str]) -> Done {
     eprintln!("2/3 building the stage filters to Wasm");
     guests::build()?;
     eprintln!("3/3 running");
-    let profile = if release { "release" } else { "debug" };
+    show(if release { "release" } else { "debug" }, check)
+}
+
+/// Runs the demo with what is built.
+pub(crate) fn show(profile: &str, check: bool) -> Done {
     let mut leno = Command::new(target_folder().join(profile).join("leno"));
     leno.arg("demo")
         .arg("--modules")

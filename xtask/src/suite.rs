@@ -24,11 +24,12 @@ pub(crate) fn test(flags: &[&str]) -> Done {
         .args(["doc", "--workspace", "--no-deps", "--quiet"])
         .env("RUSTDOCFLAGS", "-D warnings"))?;
     guests::build()?;
-    run(cargo().args(["build", "--workspace", "--bins"]))?;
+    // With all targets, so that programs and tests share one set of dependency features, and one build of them.
+    run(cargo().args(["build", "--workspace", "--all-targets"]))?;
     let outcome = tests(&envoy)?;
     eprintln!("{outcome}");
     if !quick {
-        demo::demo(&["--check"])?;
+        demo::show("debug", true)?;
         examples()?;
     }
     eprintln!("all of it took {:.0} s", start.elapsed().as_secs_f64());
