@@ -311,7 +311,12 @@ pub(crate) struct Validate {
 #[derive(Args)]
 pub(crate) struct ProxyStatus {
     /// The control plane's HTTP address
-    #[arg(long, value_name = "URL", env = "LENO_CONTROL_PLANE", default_value = "http://127.0.0.1:15014")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "LENO_CONTROL_PLANE",
+        default_value = "http://127.0.0.1:15014"
+    )]
     pub(crate) control_plane: String,
     #[command(flatten)]
     pub(crate) output: OutputOptions,

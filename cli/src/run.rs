@@ -19,7 +19,10 @@ pub(crate) async fn run(command: Run) -> anyhow::Result<ExitCode> {
         .read(&command.folder)
         .with_context(|| format!("{} cannot be read", command.folder.display()))?;
     let labels = labels(&command, &reading.world)?;
-    let namespace = command.namespace.clone().unwrap_or_else(|| namespace(&reading.world));
+    let namespace = command
+        .namespace
+        .clone()
+        .unwrap_or_else(|| namespace(&reading.world));
     let temporary;
     let state: PathBuf = match &command.state {
         Some(state) => state.clone(),
@@ -32,7 +35,10 @@ pub(crate) async fn run(command: Run) -> anyhow::Result<ExitCode> {
     options.xds = ([127, 0, 0, 1], 0).into();
     options.http = command.http;
     options.access_log.clone_from(&command.access_log);
-    options.client.insecure_registries.clone_from(&command.insecure_registry);
+    options
+        .client
+        .insecure_registries
+        .clone_from(&command.insecure_registry);
     options.client.ca_file.clone_from(&command.ca_file);
     let server = Server::start(options).await?;
     let bootstrap = bootstrap(&command, &namespace, &labels, &server);
@@ -44,7 +50,12 @@ pub(crate) async fn run(command: Run) -> anyhow::Result<ExitCode> {
     let proxy = ProxyOptions::try_parse_from(words)?;
     let handle = leno_proxy::server::Server::start(proxy, Vec::new(), None)
         .await
-        .map_err(|reason| failure(format!("the proxy does not start: {reason}"), "another --admin or --http address"))?;
+        .map_err(|reason| {
+            failure(
+                format!("the proxy does not start: {reason}"),
+                "another --admin or --http address",
+            )
+        })?;
     tracing::info!(
         folder = %command.folder.display(), namespace, ?labels, admin = %command.admin, status = %server.http(),
         "running; Ctrl-C ends it"
@@ -60,7 +71,10 @@ pub(crate) async fn run(command: Run) -> anyhow::Result<ExitCode> {
 }
 
 /// What `--label` says or, for a gateway, what the Gateways of the folder select.
-fn labels(command: &Run, world: &leno_control_plane::world::World) -> anyhow::Result<BTreeMap<String, String>> {
+fn labels(
+    command: &Run,
+    world: &leno_control_plane::world::World,
+) -> anyhow::Result<BTreeMap<String, String>> {
     if !command.label.is_empty() || command.role == Role::Sidecar {
         return Ok(command.label.iter().cloned().collect());
     }
@@ -80,7 +94,11 @@ fn labels(command: &Run, world: &leno_control_plane::world::World) -> anyhow::Re
 }
 
 fn namespace(world: &leno_control_plane::world::World) -> String {
-    world.gateways.keys().next().map_or_else(|| "default".to_owned(), |key| key.namespace.clone())
+    world
+        .gateways
+        .keys()
+        .next()
+        .map_or_else(|| "default".to_owned(), |key| key.namespace.clone())
 }
 
 fn bootstrap(command: &Run, namespace: &str, labels: &BTreeMap<String, String>, server: &Server) -> String {
@@ -88,10 +106,12 @@ fn bootstrap(command: &Run, namespace: &str, labels: &BTreeMap<String, String>, 
         Role::Gateway => "router",
         Role::Sidecar => "sidecar",
     };
-    let name = Path::new(&command.folder).file_name().unwrap_or_default().to_string_lossy().replace(['~', '.'], "-");
-    let socket = |address: std::net::SocketAddr| {
-        serde_json::json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
-    };
+    let name = Path::new(&command.folder)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .replace(['~', '.'], "-");
+    let socket = |address: std::net::SocketAddr| serde_json::json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } });
     serde_json::json!({
         "node": {
             "id": format!("{role}~127.0.0.1~{name}.{namespace}~{namespace}.svc.cluster.local"),

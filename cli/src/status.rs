@@ -18,7 +18,10 @@ pub(crate) async fn run(command: ProxyStatus) -> anyhow::Result<ExitCode> {
         format!("http://{}", command.control_plane)
     };
     let url = format!("{}/status", base.trim_end_matches('/'));
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(10))
+        .no_proxy()
+        .build()?;
     let response = client.get(&url).send().await.map_err(|error| {
         failure(
             format!("no control plane answers at {base}: {}", error.without_url()),
@@ -52,13 +55,26 @@ fn tables(status: &Status) -> String {
                 said.split([' ', ':']).next().unwrap_or_default().to_uppercase()
             };
             let [cds, lds, eds, rds, ecds] = kinds.map(|(_, kind)| state(kind));
-            [proxy.node.clone(), proxy.role.clone(), proxy.agent.clone(), cds, lds, eds, rds, ecds]
+            [
+                proxy.node.clone(),
+                proxy.role.clone(),
+                proxy.agent.clone(),
+                cds,
+                lds,
+                eds,
+                rds,
+                ecds,
+            ]
         }),
     ));
     parts.push(output::table(
         ["PLUGIN", "ABI", "SHA256", "STATE"],
         status.plugins.iter().map(|plugin| {
-            let short = |digest: &Option<String>| digest.as_ref().map_or("-".to_owned(), |digest| digest.chars().take(12).collect());
+            let short = |digest: &Option<String>| {
+                digest
+                    .as_ref()
+                    .map_or("-".to_owned(), |digest| digest.chars().take(12).collect())
+            };
             [
                 format!("{}/{}", plugin.namespace, plugin.name),
                 plugin.abi.clone().unwrap_or_else(|| "-".to_owned()),
@@ -72,10 +88,26 @@ fn tables(status: &Status) -> String {
         parts.extend(refused.map(|(kind, said)| format!("{}: {kind} {said}", proxy.node)));
     }
     for problem in &status.problems {
-        let object = problem.object.as_ref().map(|object| format!("{object}: ")).unwrap_or_default();
-        let kept = if problem.keeps_last_good { " (the last good version serves)" } else { "" };
-        parts.push(format!("{}:{}: {object}{}{kept}", problem.file, problem.line, problem.message));
+        let object = problem
+            .object
+            .as_ref()
+            .map(|object| format!("{object}: "))
+            .unwrap_or_default();
+        let kept = if problem.keeps_last_good {
+            " (the last good version serves)"
+        } else {
+            ""
+        };
+        parts.push(format!(
+            "{}:{}: {object}{}{kept}",
+            problem.file, problem.line, problem.message
+        ));
     }
-    parts.extend(status.notes.iter().map(|note| format!("{}: {}", note.object, note.message)));
+    parts.extend(
+        status
+            .notes
+            .iter()
+            .map(|note| format!("{}: {}", note.object, note.message)),
+    );
     parts.join("\n\n")
 }

@@ -25,10 +25,14 @@ struct Problem {
 
 /// Exit code 0 when every document is good.
 pub(crate) fn run(command: &Validate) -> anyhow::Result<ExitCode> {
-    let mut verdict = Verdict { objects: 0, problems: Vec::new() };
+    let mut verdict = Verdict {
+        objects: 0,
+        problems: Vec::new(),
+    };
     for path in &command.files {
-        let reading =
-            Folder::default().read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let reading = Folder::default()
+            .read(path)
+            .with_context(|| format!("{} cannot be read", path.display()))?;
         let world = &reading.world;
         verdict.objects += world.wasm_plugins.len()
             + world.gateways.len()
@@ -37,24 +41,38 @@ pub(crate) fn run(command: &Validate) -> anyhow::Result<ExitCode> {
             + world.destination_rules.len()
             + world.sidecars.len()
             + world.pull_secrets.len();
-        verdict.problems.extend(reading.problems.iter().map(|problem| Problem {
-            file: path.join(&problem.place.file).display().to_string(),
-            line: problem.place.line,
-            object: problem.object.as_ref().map(|(kind, key)| format!("{kind} {key}")),
-            message: problem.message.clone(),
-        }));
+        verdict
+            .problems
+            .extend(reading.problems.iter().map(|problem| Problem {
+                file: path.join(&problem.place.file).display().to_string(),
+                line: problem.place.line,
+                object: problem.object.as_ref().map(|(kind, key)| format!("{kind} {key}")),
+                message: problem.message.clone(),
+            }));
     }
     output::print(command.output.output, &verdict, |verdict| {
         let mut lines: Vec<String> = verdict
             .problems
             .iter()
             .map(|problem| {
-                let object = problem.object.as_ref().map(|object| format!("{object}: ")).unwrap_or_default();
+                let object = problem
+                    .object
+                    .as_ref()
+                    .map(|object| format!("{object}: "))
+                    .unwrap_or_default();
                 format!("{}:{}: {object}{}", problem.file, problem.line, problem.message)
             })
             .collect();
-        lines.push(format!("{} objects are good, {} documents are refused", verdict.objects, verdict.problems.len()));
+        lines.push(format!(
+            "{} objects are good, {} documents are refused",
+            verdict.objects,
+            verdict.problems.len()
+        ));
         lines.join("\n")
     })?;
-    Ok(if verdict.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if verdict.problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -46,7 +46,10 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// The first failure, as the tail of a sentence.
     pub(crate) fn first_failure(&self) -> String {
-        self.failures.first().map(|what| format!(" ({what})")).unwrap_or_default()
+        self.failures
+            .first()
+            .map(|what| format!(" ({what})"))
+            .unwrap_or_default()
     }
 }
 
@@ -58,7 +61,12 @@ impl Load {
         let shared = Arc::new(Shared {
             phase: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
-            seen: Mutex::new(Seen { sent: 0, failed: 0, failures: Vec::new(), latencies: [histogram(), histogram(), histogram()] }),
+            seen: Mutex::new(Seen {
+                sent: 0,
+                failed: 0,
+                failures: Vec::new(),
+                latencies: [histogram(), histogram(), histogram()],
+            }),
             second_version: tokio::sync::watch::Sender::new(None),
         });
         let running = tokio::spawn(drive(client, rate, Arc::clone(&shared)));
@@ -83,7 +91,12 @@ impl Load {
         let _ended = self.running.await;
         let seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let p99 = [0, 1, 2].map(|phase| Duration::from_micros(seen.latencies[phase].value_at_quantile(0.99)));
-        Outcome { sent: seen.sent, failed: seen.failed, failures: seen.failures.clone(), p99 }
+        Outcome {
+            sent: seen.sent,
+            failed: seen.failed,
+            failures: seen.failures.clone(),
+            p99,
+        }
     }
 }
 
@@ -102,7 +115,11 @@ async fn drive(client: Client, rate: u32, shared: Arc<Shared>) {
 
 async fn one(client: Client, shared: Arc<Shared>, due: Instant) {
     let phase = shared.phase.load(Ordering::Relaxed);
-    let answer = client.get("/").header("x-api-key", super::mesh::LOAD_KEY).send().await;
+    let answer = client
+        .get("/")
+        .header("x-api-key", super::mesh::LOAD_KEY)
+        .send()
+        .await;
     let took = due.elapsed();
     let failure = match &answer {
         Ok(answer) if answer.status == 200 => None,

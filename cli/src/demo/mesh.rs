@@ -24,14 +24,38 @@ pub(crate) const LOAD_KEY: &str = "load-key";
 const BOOTSTRAP: &str = include_str!("../../../examples/gateway/bootstrap.yaml");
 
 const DOCUMENTS: &[(&str, &str)] = &[
-    ("gateway.yaml", include_str!("../../../examples/gateway/config/gateway.yaml")),
-    ("routes.yaml", include_str!("../../../examples/gateway/config/routes.yaml")),
-    ("services.yaml", include_str!("../../../examples/gateway/config/services.yaml")),
-    ("auth.yaml", include_str!("../../../examples/gateway/config/plugins/auth.yaml")),
-    ("rate-limit.yaml", include_str!("../../../examples/gateway/config/plugins/rate-limit.yaml")),
-    ("header-rewrite.yaml", include_str!("../../../examples/gateway/config/plugins/header-rewrite.yaml")),
-    ("telemetry.yaml", include_str!("../../../examples/gateway/config/plugins/telemetry.yaml")),
-    ("routing.yaml", include_str!("../../../examples/gateway/config/plugins/routing.yaml")),
+    (
+        "gateway.yaml",
+        include_str!("../../../examples/gateway/config/gateway.yaml"),
+    ),
+    (
+        "routes.yaml",
+        include_str!("../../../examples/gateway/config/routes.yaml"),
+    ),
+    (
+        "services.yaml",
+        include_str!("../../../examples/gateway/config/services.yaml"),
+    ),
+    (
+        "auth.yaml",
+        include_str!("../../../examples/gateway/config/plugins/auth.yaml"),
+    ),
+    (
+        "rate-limit.yaml",
+        include_str!("../../../examples/gateway/config/plugins/rate-limit.yaml"),
+    ),
+    (
+        "header-rewrite.yaml",
+        include_str!("../../../examples/gateway/config/plugins/header-rewrite.yaml"),
+    ),
+    (
+        "telemetry.yaml",
+        include_str!("../../../examples/gateway/config/plugins/telemetry.yaml"),
+    ),
+    (
+        "routing.yaml",
+        include_str!("../../../examples/gateway/config/plugins/routing.yaml"),
+    ),
 ];
 
 /// A running mesh.
@@ -64,8 +88,14 @@ impl Mesh {
         let server = Server::start(options).await.context("control plane")?;
         let (xds, http) = (server.xds(), server.http());
         let port = |number: u16, address: SocketAddr| (number.to_string(), address.port().to_string());
-        let replacements =
-            vec![port(18080, gateway), port(18081, stable), port(18082, canary), port(15014, http), port(15010, xds), port(15000, admin)];
+        let replacements = vec![
+            port(18080, gateway),
+            port(18081, stable),
+            port(18082, canary),
+            port(15014, http),
+            port(15010, xds),
+            port(15000, admin),
+        ];
         let registry = Registry::new(RegistryOptions::default())?;
         let bootstrap = state.join("bootstrap.yaml");
         std::fs::write(&bootstrap, replace(BOOTSTRAP, &replacements))?;
@@ -106,7 +136,10 @@ impl Mesh {
 
     /// A client of the gateway.
     pub(crate) fn client(&self) -> Client {
-        Client { inner: reqwest::Client::new(), gateway: self.gateway }
+        Client {
+            inner: reqwest::Client::new(),
+            gateway: self.gateway,
+        }
     }
 
     /// Pushes and attaches `header-rewrite:v2`: another module, and another configuration.
@@ -133,7 +166,9 @@ impl Mesh {
     pub(crate) async fn publish_broken_version(&self) -> anyhow::Result<String> {
         let file = self.folder.join("header-rewrite.yaml");
         let text = std::fs::read_to_string(&file)?;
-        let broken = text.replace("header-rewrite:v2", "header-rewrite:none").replace("value: v2", "value: v3");
+        let broken = text
+            .replace("header-rewrite:v2", "header-rewrite:none")
+            .replace("value: v2", "value: v3");
         std::fs::write(&file, broken)?;
         let until = Instant::now() + Duration::from_secs(20);
         loop {
@@ -141,7 +176,10 @@ impl Mesh {
             if let Some(failure) = status.plugins.iter().find_map(|plugin| plugin.failure.clone()) {
                 return Ok(failure);
             }
-            anyhow::ensure!(Instant::now() < until, "the control plane does not report the missing version");
+            anyhow::ensure!(
+                Instant::now() < until,
+                "the control plane does not report the missing version"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -149,13 +187,17 @@ impl Mesh {
     fn attach_version(&self, tag: &str, value: &str) -> anyhow::Result<()> {
         let file = self.folder.join("header-rewrite.yaml");
         let text = std::fs::read_to_string(&file)?;
-        let new = text.replace("header-rewrite:v1", &format!("header-rewrite:{tag}")).replace("value: v1", value);
+        let new = text
+            .replace("header-rewrite:v1", &format!("header-rewrite:{tag}"))
+            .replace("value: v1", value);
         std::fs::write(&file, new)?;
         Ok(())
     }
 
     fn module(&self, filter: &str) -> anyhow::Result<Bytes> {
-        let path = self.modules.join(format!("leno_filter_{}.wasm", filter.replace('-', "_")));
+        let path = self
+            .modules
+            .join(format!("leno_filter_{}.wasm", filter.replace('-', "_")));
         let bytes = std::fs::read(&path)
             .with_context(|| format!("{} (build it with `cargo xtask guests`)", path.display()))?;
         Ok(Bytes::from(bytes))
@@ -163,7 +205,10 @@ impl Mesh {
 
     async fn push(&self, filter: &str, tag: &str, module: Bytes) -> anyhow::Result<()> {
         let reference = Reference::parse(&format!("{}/filters/{filter}:{tag}", self.http))?;
-        self.registry.push(&reference, module, &PushOptions::default()).await.with_context(|| format!("push of {reference}"))?;
+        self.registry
+            .push(&reference, module, &PushOptions::default())
+            .await
+            .with_context(|| format!("push of {reference}"))?;
         Ok(())
     }
 
@@ -175,7 +220,11 @@ impl Mesh {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
             let status = self.status();
-            let done = status.plugins.iter().filter(|plugin| plugin.summary == "programmed 1/1").count();
+            let done = status
+                .plugins
+                .iter()
+                .filter(|plugin| plugin.summary == "programmed 1/1")
+                .count();
             if done == plugins && self.client().get("/healthz").send().await.is_ok() {
                 return Ok(());
             }
@@ -183,9 +232,16 @@ impl Mesh {
                 anyhow::bail!("leno-proxy ended with {ended}");
             }
             if Instant::now() > until {
-                let summaries: Vec<String> =
-                    status.plugins.iter().map(|plugin| format!("{}: {}", plugin.name, plugin.summary)).collect();
-                anyhow::bail!("the filters are not programmed: {}; {:?}", summaries.join("; "), status.problems);
+                let summaries: Vec<String> = status
+                    .plugins
+                    .iter()
+                    .map(|plugin| format!("{}: {}", plugin.name, plugin.summary))
+                    .collect();
+                anyhow::bail!(
+                    "the filters are not programmed: {}; {:?}",
+                    summaries.join("; "),
+                    status.problems
+                );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -198,8 +254,12 @@ impl Mesh {
     pub(crate) async fn metric(&self, name: &str, label: &str) -> anyhow::Result<f64> {
         let url = format!("http://{}/stats/prometheus", self.admin);
         let text = reqwest::get(url).await?.text().await?;
-        let series = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
-        Ok(series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+        let series = text
+            .lines()
+            .filter(|line| line.starts_with(name) && line.contains(label));
+        Ok(series
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum())
     }
 
     /// Says what to try next.
@@ -240,7 +300,9 @@ impl Drop for Mesh {
 }
 
 fn replace(text: &str, replacements: &[(String, String)]) -> String {
-    replacements.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from.as_str(), to))
+    replacements.iter().fold(text.to_owned(), |text, (from, to)| {
+        text.replace(from.as_str(), to)
+    })
 }
 
 fn free_address() -> anyhow::Result<SocketAddr> {
@@ -257,7 +319,12 @@ fn start_proxy(bootstrap: &Path, state: &Path) -> anyhow::Result<Child> {
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()
-        .with_context(|| format!("{} cannot be started; it is built with the workspace", program.display()))
+        .with_context(|| {
+            format!(
+                "{} cannot be started; it is built with the workspace",
+                program.display()
+            )
+        })
 }
 
 /// A client of the gateway. Clones share connections.
@@ -307,10 +374,19 @@ impl Asking {
         let headers = response
             .headers()
             .iter()
-            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .map(|(name, value)| {
+                (
+                    name.to_string(),
+                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                )
+            })
             .collect();
         let body = response.bytes().await?;
-        Ok(Answer { status, headers, body: serde_json::from_slice(&body).unwrap_or_default() })
+        Ok(Answer {
+            status,
+            headers,
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        })
     }
 }
 

@@ -21,7 +21,12 @@ struct Line {
 impl Report {
     /// Something that must hold, and what was seen.
     pub(crate) fn hold(&mut self, stage: &'static str, what: &'static str, held: bool, seen: &str) {
-        self.lines.push(Line { stage, what, held, seen: seen.to_owned() });
+        self.lines.push(Line {
+            stage,
+            what,
+            held,
+            seen: seen.to_owned(),
+        });
     }
 
     /// The load, and how long after publishing the new version answered.
@@ -40,7 +45,10 @@ impl Report {
             println!("\nTraffic during the swap");
             println!("  requests {}, failed {}", load.sent, load.failed);
             if let Some(moment) = moment {
-                println!("  the new version answered {} ms after it was published", moment.as_millis());
+                println!(
+                    "  the new version answered {} ms after it was published",
+                    moment.as_millis()
+                );
             }
             let [before, during, after] = load.p99.map(|p99| p99.as_secs_f64() * 1e3);
             println!("  p99 before {before:.1} ms, during {during:.1} ms, after {after:.1} ms");
@@ -53,7 +61,12 @@ impl Report {
     /// # Errors
     /// Names what did not.
     pub(crate) fn verdict(&self) -> anyhow::Result<()> {
-        let failed: Vec<&str> = self.lines.iter().filter(|line| !line.held).map(|line| line.what).collect();
+        let failed: Vec<&str> = self
+            .lines
+            .iter()
+            .filter(|line| !line.held)
+            .map(|line| line.what)
+            .collect();
         anyhow::ensure!(failed.is_empty(), "did not hold: {}", failed.join("; "));
         Ok(())
     }

@@ -24,7 +24,9 @@ pub(crate) async fn serve(version: &'static str) -> std::io::Result<SocketAddr> 
             tokio::spawn(async move {
                 let service = service_fn(move |request| async move { answer(version, &request) });
                 // A client that goes away is none of the upstream's business.
-                let _gone = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+                let _gone = auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
             });
         }
     });
@@ -35,12 +37,21 @@ fn answer(version: &str, request: &Request<Incoming>) -> Result<Response<Full<By
     let headers: serde_json::Map<String, serde_json::Value> = request
         .headers()
         .iter()
-        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned().into()))
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned().into(),
+            )
+        })
         .collect();
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let body = serde_json::json!({ "version": version, "path": path, "headers": headers }).to_string();
     let mut response = Response::new(Full::new(Bytes::from(body)));
-    response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
-    response.headers_mut().insert("x-powered-by", http::HeaderValue::from_static("demo"));
+    response
+        .headers_mut()
+        .insert("content-type", http::HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert("x-powered-by", http::HeaderValue::from_static("demo"));
     Ok(response)
 }
