@@ -179,8 +179,8 @@ async fn swap(mesh: &mut Mesh, report: &mut Report) -> anyhow::Result<()> {
     let refused = mesh.publish_broken_version().await?;
     report.hold(
         "swap",
-        "a module that is not Wasm is refused with a reason",
-        refused.contains("failed") || !refused.is_empty(),
+        "a version that is in no registry is refused with a reason",
+        refused.contains("not found"),
         &refused,
     );
     let result = load.stop().await;

@@ -159,7 +159,7 @@ impl Mesh {
         self.attach_version("v2", "value: v2")
     }
 
-    /// Pushes and attaches something that is no module; gives what the status says of it.
+    /// Attaches a version that is in no registry; gives what the status says of it.
     ///
     /// # Errors
     /// The control plane does not notice.

@@ -124,11 +124,17 @@ impl Reading {
         self.label(tag, &value);
     }
 
-    /// `label.=.value;.` anywhere in the name, as Istio's filters encode it.
+    /// `label=.=value;.;` anywhere in the name, which is what the `stats_tags` of Istio's bootstrap take out, and the
+    /// older `label.=.value;.`.
     fn custom(&mut self, custom: &str) {
         let mut name = String::new();
-        for piece in custom.split(";.") {
-            match piece.split_once(".=.") {
+        let (end, middle) = if custom.contains(";.;") {
+            (";.;", "=.=")
+        } else {
+            (";.", ".=.")
+        };
+        for piece in custom.split(end) {
+            match piece.split_once(middle) {
                 Some((label, value)) => self.label(label, value),
                 None => name.push_str(piece),
             }
@@ -275,6 +281,11 @@ mod tests {
             "wasmcustom.reporter.=.source;.code.=.200;._istio_requests_total",
             &[],
             "istio_requests_total{reporter=source,code=200}",
+        );
+        check(
+            "wasmcustom.reporter=.=source;.;destination.service=.=a.b:80;.;istio_requests_total",
+            &[],
+            "istio_requests_total{reporter=source,destination_service=a.b:80}",
         );
         check(
             "wasmcustom.istio_requests_total;.destination.service.=.a.b:80;.",
