@@ -17,6 +17,34 @@ impl serde::de::Error for ConfigError {
     fn custom<T: std::fmt::Display>(reason: T) -> Self {
         Self::new("", reason.to_string())
     }
+
+    // The default ones can say any kind of number, for which a module would hold all of the formatting of floats.
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        invalid("type", found, expected)
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        invalid("value", found, expected)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn invalid(what: &str, found: Unexpected<'_>, expected: &dyn Expected) -> ConfigError {
+    let found = match found {
+        Unexpected::Bool(value) => format!("boolean `{value}`"),
+        Unexpected::Unsigned(value) => format!("integer `{value}`"),
+        Unexpected::Signed(value) => format!("integer `{value}`"),
+        Unexpected::Float(_) => "floating point number".to_owned(),
+        Unexpected::Str(text) => format!("string {text:?}"),
+        Unexpected::Unit => "null".to_owned(),
+        Unexpected::Seq => "sequence".to_owned(),
+        Unexpected::Map => "map".to_owned(),
+        Unexpected::Other(other) => other.to_owned(),
+        _ => "something else".to_owned(),
+    };
+    ConfigError::custom(format_args!("invalid {what}: {found}, expected {expected}"))
 }
 
 /// A value to read from.

@@ -9,7 +9,7 @@
 
 use std::alloc::{Layout, alloc};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -60,8 +60,9 @@ struct Part {
 }
 
 thread_local! {
-    static ROOTS: RefCell<BTreeMap<u32, Root>> = const { RefCell::new(BTreeMap::new()) };
-    static PARTS: RefCell<BTreeMap<u32, Part>> = const { RefCell::new(BTreeMap::new()) };
+    /// There are few.
+    static ROOTS: RefCell<Vec<(u32, Root)>> = const { RefCell::new(Vec::new()) };
+    static PARTS: RefCell<HashMap<u32, Part>> = RefCell::default();
     /// The context that the host takes calls for.
     static EFFECTIVE: Cell<u32> = const { Cell::new(0) };
 }
@@ -102,7 +103,7 @@ extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
             host: PluginRef(Rc::default()),
             plugin: None,
         };
-        ROOTS.with_borrow_mut(|roots| roots.insert(context, root));
+        ROOTS.with_borrow_mut(|roots| roots.push((context, root)));
         return;
     }
     let plugin = plugin(parent);
@@ -125,7 +126,7 @@ extern "C" fn proxy_on_vm_start(context: u32, _size: usize) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_configure(context: u32, size: usize) -> u32 {
     EFFECTIVE.set(context);
-    let host = ROOTS.with_borrow(|roots| roots.get(&context).map(|root| root.host.clone()));
+    let host = ROOTS.with_borrow(|roots| Some(root(roots, context)?.host.clone()));
     let (Some(host), Some(factory)) = (host, super::FACTORY.get()) else {
         return 0;
     };
@@ -133,13 +134,10 @@ extern "C" fn proxy_on_configure(context: u32, size: usize) -> u32 {
     match (factory.start)(&configuration, host.clone()) {
         Ok(plugin) => {
             ROOTS.with_borrow_mut(|roots| {
-                roots.insert(
-                    context,
-                    Root {
-                        host,
-                        plugin: Some(plugin),
-                    },
-                )
+                let mut all = roots.iter_mut();
+                if let Some((_, root)) = all.find(|(other, _)| *other == context) {
+                    root.plugin = Some(plugin);
+                }
             });
             1
         }
@@ -170,7 +168,7 @@ extern "C" fn proxy_on_queue_ready(context: u32, queue: u32) {
 extern "C" fn proxy_on_http_call_response(context: u32, call: u32, _fields: u32, body: usize, trailers: u32) {
     EFFECTIVE.set(context);
     let root = ROOTS.with_borrow(|roots| {
-        let root = roots.get(&context)?;
+        let root = root(roots, context)?;
         Some((root.host.clone(), root.plugin.clone()?))
     });
     let Some((host, plugin)) = root else { return };
@@ -272,11 +270,16 @@ extern "C" fn proxy_on_delete(context: u32) {
     if let Some(part) = PARTS.with_borrow_mut(|parts| parts.remove(&context)) {
         part.exchange.finish();
     }
-    ROOTS.with_borrow_mut(|roots| roots.remove(&context));
+    ROOTS.with_borrow_mut(|roots| roots.retain(|(other, _)| *other != context));
 }
 
-fn plugin(root: u32) -> Option<Rc<dyn Plugin>> {
-    ROOTS.with_borrow(|roots| roots.get(&root)?.plugin.clone())
+fn root(roots: &[(u32, Root)], context: u32) -> Option<&Root> {
+    let found = roots.iter().find(|(other, _)| *other == context);
+    found.map(|(_, root)| root)
+}
+
+fn plugin(context: u32) -> Option<Rc<dyn Plugin>> {
+    ROOTS.with_borrow(|roots| root(roots, context)?.plugin.clone())
 }
 
 /// Makes a callback of an exchange that wants it. The host never calls back from within one.
