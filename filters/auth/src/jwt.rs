@@ -1,9 +1,8 @@
 //! JSON Web Tokens (RFC 7519): finding one in a request, and accepting or refusing it.
 
 mod keys;
-
+mod modulus;
 mod rsa;
-
 mod token;
 
 use std::time::Duration;

@@ -17,7 +17,6 @@ mod remote;
 mod secret;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use leno_sdk::{
@@ -41,7 +40,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct Auth {
     policy: Policy,
     /// Requests that wait for keys.
-    parked: RefCell<BTreeMap<u64, Handle>>,
+    parked: RefCell<Vec<(u64, Handle)>>,
     next: Cell<u64>,
 }
 
@@ -83,7 +82,7 @@ impl Filter for Auth {
             Decision::Wait if self.parked.borrow().len() < WAITING => {
                 let place = self.next.get();
                 self.next.set(place + 1);
-                self.parked.borrow_mut().insert(place, request.handle());
+                self.parked.borrow_mut().push((place, request.handle()));
                 exchange.parked = Some(place);
                 HeadersVerdict::Hold
             }
@@ -100,7 +99,7 @@ impl Filter for Auth {
 
     fn on_end(&self, exchange: Exchange) {
         if let Some(place) = exchange.parked {
-            self.parked.borrow_mut().remove(&place);
+            self.parked.borrow_mut().retain(|(other, _)| *other != place);
         }
     }
 
@@ -130,7 +129,7 @@ impl Auth {
         for (place, handle) in parked {
             match self.policy.decide(&handle) {
                 Decision::Wait => {
-                    self.parked.borrow_mut().insert(place, handle);
+                    self.parked.borrow_mut().push((place, handle));
                 }
                 Decision::Deny(denial, others) => {
                     denial.send(&handle, &others);

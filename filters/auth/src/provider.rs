@@ -96,11 +96,8 @@ fn new_jwt(jwt: config::Jwt) -> Result<Kind, ConfigError> {
     let tokens = Tokens::new(&jwt)?;
     let keys = match (jwt.jwks, jwt.remote_jwks) {
         (Some(jwks), None) => {
-            let keys = match &jwks {
-                serde_json::Value::String(text) => Keys::parse(text.as_bytes()),
-                object => Keys::from_json(object),
-            };
-            Source::Local(Rc::new(keys.map_err(|reason| ConfigError::new("jwks", reason))?))
+            let keys = Keys::configured(&jwks).map_err(|reason| ConfigError::new("jwks", reason))?;
+            Source::Local(Rc::new(keys))
         }
         (None, Some(remote)) => Source::Remote(Box::new(
             Remote::new(remote).map_err(|error| error.within("remoteJwks"))?,

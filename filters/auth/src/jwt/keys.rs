@@ -5,11 +5,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use p256::AffinePoint;
 use p256::ecdsa::signature::Verifier;
+use p256::elliptic_curve::point::AffineCoordinates;
 use serde_json::Value;
-use sha2::{Sha256, Sha384, Sha512};
+use sha2::Sha256;
 
-use super::rsa;
+use super::rsa::{self, Hash};
 use super::token::Token;
 
 /// Keys of one issuer.
@@ -26,7 +28,6 @@ struct Key {
 enum Material {
     Rsa(rsa::PublicKey),
     P256(p256::ecdsa::VerifyingKey),
-    P384(p384::ecdsa::VerifyingKey),
     Ed25519(ed25519_dalek::VerifyingKey),
     Secret(Vec<u8>),
 }
@@ -48,8 +49,34 @@ impl Keys {
         Self::from_json(&set)
     }
 
+    /// Reads a key set that is part of a configuration, as an object or its text. Here, P-384 is refused, since
+    /// whoever writes the set can take it out; a set that is fetched may have keys for others.
+    ///
+    /// # Errors
     /// As [`parse`](Self::parse).
-    pub(crate) fn from_json(set: &Value) -> Result<Self, String> {
+    pub(crate) fn configured(set: &Value) -> Result<Self, String> {
+        let parsed: Value;
+        let set = match set {
+            Value::String(text) => {
+                parsed = serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))?;
+                &parsed
+            }
+            set => set,
+        };
+        let keys = set.get("keys").and_then(Value::as_array).into_iter().flatten();
+        for (index, key) in keys.enumerate() {
+            let text = |name: &str| key.get(name).and_then(Value::as_str);
+            if (text("kty"), text("crv")) == (Some("EC"), Some("P-384")) {
+                return Err(format!(
+                    "keys[{index}] is on the curve P-384 (ES384), which is not supported: take it out, and have tokens \
+                     signed with ES256"
+                ));
+            }
+        }
+        Self::from_json(set)
+    }
+
+    fn from_json(set: &Value) -> Result<Self, String> {
         let list = set
             .get("keys")
             .and_then(Value::as_array)
@@ -73,9 +100,7 @@ impl Keys {
             }
         }
         if keys.is_empty() {
-            return Err(
-                "has no key that verifies signatures (RSA, EC P-256 or P-384, OKP Ed25519, oct)".into(),
-            );
+            return Err("has no key that verifies signatures (RSA, EC P-256, OKP Ed25519, oct)".into());
         }
         Ok(Self(keys))
     }
@@ -93,8 +118,8 @@ impl Keys {
     }
 }
 
-const ALGORITHMS: [&str; 11] = [
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "Ed25519", "HS256",
+const ALGORITHMS: [&str; 10] = [
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "EdDSA", "Ed25519", "HS256",
 ];
 
 impl Key {
@@ -102,7 +127,6 @@ impl Key {
         let kinds: &[&str] = match self.material {
             Material::Rsa(_) => &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
             Material::P256(_) => &["ES256"],
-            Material::P384(_) => &["ES384"],
             Material::Ed25519(_) => &["EdDSA", "Ed25519"],
             Material::Secret(_) => &["HS256"],
         };
@@ -120,19 +144,16 @@ impl Key {
         } = token;
         Some(match &self.material {
             Material::Rsa(key) => match token.algorithm.as_str() {
-                "RS256" => key.verify_pkcs1::<Sha256>(&rsa::SHA256, signed, signature),
-                "RS384" => key.verify_pkcs1::<Sha384>(&rsa::SHA384, signed, signature),
-                "RS512" => key.verify_pkcs1::<Sha512>(&rsa::SHA512, signed, signature),
-                "PS256" => key.verify_pss::<Sha256>(signed, signature),
-                "PS384" => key.verify_pss::<Sha384>(signed, signature),
-                "PS512" => key.verify_pss::<Sha512>(signed, signature),
+                "RS256" => key.verify_pkcs1(Hash::Sha256, signed, signature),
+                "RS384" => key.verify_pkcs1(Hash::Sha384, signed, signature),
+                "RS512" => key.verify_pkcs1(Hash::Sha512, signed, signature),
+                "PS256" => key.verify_pss(Hash::Sha256, signed, signature),
+                "PS384" => key.verify_pss(Hash::Sha384, signed, signature),
+                "PS512" => key.verify_pss(Hash::Sha512, signed, signature),
                 _ => false,
             },
             Material::P256(key) => key
                 .verify(signed, &p256::ecdsa::Signature::from_slice(signature).ok()?)
-                .is_ok(),
-            Material::P384(key) => key
-                .verify(signed, &p384::ecdsa::Signature::from_slice(signature).ok()?)
                 .is_ok(),
             Material::Ed25519(key) => key
                 .verify_strict(signed, &ed25519_dalek::Signature::from_slice(signature).ok()?)
@@ -156,33 +177,31 @@ fn material(key: &Value) -> Result<Option<Material>, String> {
             .decode(encoded)
             .map_err(|_| format!("has a `{name}` that is not base64url"))
     };
-    let point = |size: usize| {
-        let mut point = vec![4];
-        for name in ["x", "y"] {
-            let number = bytes(name)?;
-            let missing = size
-                .checked_sub(number.len())
-                .ok_or_else(|| format!("has a `{name}` that is too long"))?;
-            point.resize(point.len() + missing, 0);
-            point.extend(number);
-        }
-        Ok::<_, String>(point)
+    let coordinate = |name: &str| {
+        let number = bytes(name)?;
+        let mut coordinate = p256::FieldBytes::default();
+        let missing = coordinate
+            .len()
+            .checked_sub(number.len())
+            .ok_or_else(|| format!("has a `{name}` that is too long"))?;
+        coordinate[missing..].copy_from_slice(&number);
+        Ok::<_, String>(coordinate)
     };
-    let off_curve = |_| "is not a point of its curve".to_owned();
+    let off_curve = "is not a point of its curve";
     Ok(Some(match (text("kty"), text("crv")) {
         (Some("RSA"), _) => Material::Rsa(rsa::PublicKey::new(&bytes("n")?, &bytes("e")?)?),
         (Some("EC"), Some("P-256")) => {
-            Material::P256(p256::ecdsa::VerifyingKey::from_sec1_bytes(&point(32)?).map_err(off_curve)?)
-        }
-        (Some("EC"), Some("P-384")) => {
-            Material::P384(p384::ecdsa::VerifyingKey::from_sec1_bytes(&point(48)?).map_err(off_curve)?)
+            // Not by way of SEC1, which brings the code for compressed points.
+            let point = AffinePoint::from_coordinates(&coordinate("x")?, &coordinate("y")?).into_option();
+            let key = p256::ecdsa::VerifyingKey::from_affine(point.ok_or(off_curve)?);
+            Material::P256(key.map_err(|_| off_curve)?)
         }
         (Some("OKP"), Some("Ed25519")) => {
             let x: [u8; 32] = bytes("x")?
                 .try_into()
                 .map_err(|_| "has an `x` that is not 32 bytes long")?;
             let key = ed25519_dalek::VerifyingKey::from_bytes(&x);
-            Material::Ed25519(key.map_err(|_| "is not a point of its curve")?)
+            Material::Ed25519(key.map_err(|_| off_curve)?)
         }
         (Some("oct"), _) => {
             let secret = bytes("k")?;
