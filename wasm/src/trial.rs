@@ -29,11 +29,17 @@ pub fn trial(
         .map(drop)
 }
 
+/// Kind, name and value.
+type Metric = (MetricKind, String, u64);
+
+/// A value and its version.
+type Versioned = (Vec<u8>, u32);
+
 #[derive(Default)]
 struct TrialHost {
     calls: Cell<u32>,
-    metrics: RefCell<Vec<(MetricKind, String, u64)>>,
-    shared: RefCell<HashMap<Vec<u8>, (Vec<u8>, u32)>>,
+    metrics: RefCell<Vec<Metric>>,
+    shared: RefCell<HashMap<Vec<u8>, Versioned>>,
     queues: RefCell<Vec<Vec<u8>>>,
 }
 

@@ -89,7 +89,7 @@ pub(crate) fn tidy() -> Done {
         serde_json::from_str(&metadata).map_err(|error| format!("cargo metadata: {error}"))?;
     let mut breaches = Vec::new();
     edges(&metadata, &mut breaches);
-    dependencies(&metadata, &mut breaches);
+    dependencies(&metadata, &mut breaches)?;
     files(&mut breaches)?;
     if !breaches.is_empty() {
         return Err(format!("tidy:\n  {}", breaches.join("\n  ")));
@@ -139,14 +139,14 @@ fn edges(metadata: &Value, breaches: &mut Vec<String>) {
     }
 }
 
-fn dependencies(metadata: &Value, breaches: &mut Vec<String>) {
-    let linked = linked(metadata);
+fn dependencies(metadata: &Value, breaches: &mut Vec<String>) -> Done {
+    let linked = linked()?;
     for package in packages(metadata) {
         let Some(source) = package["source"].as_str() else {
             continue;
         };
         let name = text(package, "name");
-        if !linked.contains(text(package, "id")) {
+        if !linked.contains(&format!("{name} v{}", text(package, "version"))) {
             continue;
         }
         if let Some((_, why)) = BANNED.iter().find(|(banned, _)| *banned == name) {
@@ -160,12 +160,23 @@ fn dependencies(metadata: &Value, breaches: &mut Vec<String>) {
             breaches.push(format!("{name}: licence {licence:?} is not on the list of tidy"));
         }
     }
+    Ok(())
 }
 
-/// The packages that are built for this platform: the lock file names others too.
-fn linked(metadata: &Value) -> BTreeSet<&str> {
-    let nodes = metadata["resolve"]["nodes"].as_array().into_iter().flatten();
-    nodes.map(|node| text(node, "id")).collect()
+/// The packages that are built for this platform, as `name vVERSION`: the lock file names others too.
+fn linked() -> Done<BTreeSet<String>> {
+    let tree = [
+        "tree",
+        "--workspace",
+        "--locked",
+        "--edges",
+        "normal,build,dev",
+        "--target",
+        PLATFORM,
+    ];
+    let listed = output(cargo().args(tree).args(["--prefix", "none", "--format", "{p}"]))?;
+    let words = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    Ok(listed.lines().map(words).collect())
 }
 
 /// SPDX expressions as crates write them: arms by `OR` or `/`, parts of an arm by `AND`.
