@@ -113,16 +113,17 @@ impl Folder {
                     {
                         seen.insert(id.clone(), (file.to_owned(), parsed.clone(), first_line));
                     }
+                    // A document that does not say who it is may be any of those that its file held.
+                    let held = || self.good.values().any(|(from, _)| from == file);
                     problems.push(Problem {
                         place: place(first_line + line.saturating_sub(1)),
-                        keeps_last_good: last_good.is_some(),
+                        keeps_last_good: last_good.is_some() || (object.is_none() && held()),
                         object,
                         message,
                     });
                 }
             }
         }
-        // A document that does not even say who it is may be any of those that this file held.
         if unidentified {
             self.keep_all_of(file, seen);
         }

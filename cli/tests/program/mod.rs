@@ -57,6 +57,10 @@ impl Run {
     }
 
     #[track_caller]
+    #[allow(
+        dead_code,
+        reason = "each test file compiles this module for itself, and not all need it"
+    )]
     pub(crate) fn succeeds_with_json(self) -> serde_json::Value {
         let run = self.succeeds();
         serde_json::from_str(&run.stdout).unwrap()

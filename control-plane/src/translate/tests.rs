@@ -178,6 +178,7 @@ fn what_a_destination_lacks_is_said_with_its_path() {
         [
             "spec.http[0].route[0].destination.subset: no DestinationRule for cart.shop.svc.cluster.local has the subset \"nightly\"",
             "spec.http[3].route[0].destination.host: no ServiceEntry has the host \"nowhere.shop.svc.cluster.local\"",
+            "spec.http[4].route[1].destination.subset: no DestinationRule for cart.shop.svc.cluster.local has the subset \"nightly\"",
         ]
     );
 }

@@ -16,6 +16,7 @@ use leno_sdk::host::{Call, CallId, HostError, LogLevel, MetricId, MetricKind, Pl
 use leno_sdk::plugin::{CallResponse, Plugin, Trap};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior};
+use tracing::Level;
 
 use crate::exchange::properties;
 use crate::filters::metrics::{FilterStats, Metrics};
@@ -143,23 +144,27 @@ impl PluginHost for Host {
         let message = String::from_utf8_lossy(message);
         let line = format_args!("wasm log {name} {root_id} {vm_id}: {message}");
         match level {
-            LogLevel::Trace => tracing::trace!("{line}"),
-            LogLevel::Debug => tracing::debug!("{line}"),
-            LogLevel::Info => tracing::info!("{line}"),
-            LogLevel::Warn => tracing::warn!("{line}"),
-            LogLevel::Error | LogLevel::Critical => tracing::error!("{line}"),
+            LogLevel::Trace => tracing::trace!(target: "wasm", "{line}"),
+            LogLevel::Debug => tracing::debug!(target: "wasm", "{line}"),
+            LogLevel::Info => tracing::info!(target: "wasm", "{line}"),
+            LogLevel::Warn => tracing::warn!(target: "wasm", "{line}"),
+            LogLevel::Error | LogLevel::Critical => tracing::error!(target: "wasm", "{line}"),
         }
     }
 
     fn log_level(&self) -> LogLevel {
-        use tracing::level_filters::LevelFilter;
-        match LevelFilter::current() {
-            LevelFilter::TRACE => LogLevel::Trace,
-            LevelFilter::DEBUG => LogLevel::Debug,
-            LevelFilter::INFO => LogLevel::Info,
-            LevelFilter::WARN => LogLevel::Warn,
-            LevelFilter::ERROR => LogLevel::Error,
-            LevelFilter::OFF => LogLevel::Critical,
+        if tracing::enabled!(target: "wasm", Level::TRACE) {
+            LogLevel::Trace
+        } else if tracing::enabled!(target: "wasm", Level::DEBUG) {
+            LogLevel::Debug
+        } else if tracing::enabled!(target: "wasm", Level::INFO) {
+            LogLevel::Info
+        } else if tracing::enabled!(target: "wasm", Level::WARN) {
+            LogLevel::Warn
+        } else if tracing::enabled!(target: "wasm", Level::ERROR) {
+            LogLevel::Error
+        } else {
+            LogLevel::Critical
         }
     }
 

@@ -181,7 +181,7 @@ impl FilterStats {
     /// A callback of a filter has failed.
     pub fn failed(&self, identity: &Identity, trap: &Trap) {
         self.failures.inc();
-        tracing::error!("wasm plugin {} failed: {trap}", identity.name);
+        tracing::error!(target: "wasm", "wasm plugin {} failed: {trap}", identity.name);
     }
 
     /// A callback took so long.

@@ -48,6 +48,7 @@ impl Queues {
             queues.len() - 1
         });
         let listener = Arc::new(Listener::default());
+        queues[index].forget_the_dead();
         queues[index].listeners.push(listener.clone());
         (id(index), listener)
     }
@@ -74,8 +75,7 @@ impl Queues {
         }
         queue.bytes += entry.len();
         queue.entries.push_back(entry.to_owned());
-        // Only we hold a listener whose plugin is gone.
-        queue.listeners.retain(|listener| Arc::strong_count(listener) > 1);
+        queue.forget_the_dead();
         if let Some(listener) = queue.listeners.last() {
             listener.waiting.fetch_add(1, Ordering::Relaxed);
             listener.notify.notify_one();
@@ -98,6 +98,13 @@ impl Queues {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Queue>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Nobody else holds a listener whose plugin is gone.
+    fn forget_the_dead(&mut self) {
+        self.listeners.retain(|listener| Arc::strong_count(listener) > 1);
     }
 }
 

@@ -85,7 +85,7 @@ impl FilterSlot {
             }
             Err(error) => {
                 self.stats.reload_failure.inc();
-                tracing::error!(filter = %self.identity.name, "the guest does not start again: {error}");
+                tracing::error!(target: "wasm", "wasm plugin {} does not start again: {error}", self.identity.name);
                 None
             }
         }

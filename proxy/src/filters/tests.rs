@@ -1,5 +1,7 @@
 //! Filters on a worker, from configuration to shutdown: what the proxy does around a plugin.
 
+mod exchanges;
+mod native;
 mod probe;
 mod wasm;
 
@@ -29,7 +31,7 @@ fn shared(registry: &Arc<Registry>) -> Arc<Shared> {
     Arc::new(Shared::new(
         Engine::new(limits).unwrap(),
         registry.clone(),
-        vec![PROBE],
+        vec![PROBE, native::ASK],
     ))
 }
 
