@@ -245,7 +245,7 @@ fn unused() -> Done {
             return Ok(());
         }
     }
-    run(cargo().args(["machete", "--skip-target-dir"]))
+    run(Command::new("cargo-machete").arg(".").current_dir(root()))
 }
 
 #[cfg(test)]
