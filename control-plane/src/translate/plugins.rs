@@ -40,6 +40,9 @@ pub enum Artifact {
 /// The type URL of a Wasm filter's configuration.
 pub const WASM_TYPE_URL: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 
+/// Which module a guest is, in its environment.
+const MODULE_VARIABLE: &str = "LENO_MODULE_SHA256";
+
 /// A listener, as plugins select it.
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'a> {
@@ -165,6 +168,11 @@ fn wasm_filter(plugin: &Object<WasmPlugin>, code: WasmCode) -> WasmFilter {
             EnvSource::Inline => drop(environment.insert(env.name.clone(), env.value.clone())),
             EnvSource::Host => drop(host_environment.insert(env.name.clone())),
         }
+    }
+    // Envoy tells VMs apart by id, configuration, environment and code, but by an empty code while that is yet to be
+    // fetched: without this, plugins of one namespace would all run the module that came first.
+    if let WasmCode::Remote(remote) = &code {
+        environment.insert(MODULE_VARIABLE.to_owned(), remote.sha256.clone());
     }
     let configuration = spec
         .plugin_config
