@@ -199,6 +199,11 @@ async fn gateway_example(kind: Kind) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn envoy_is_driven_by_our_control_plane() {
+    gateway_example(Kind::Envoy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn our_proxy_is_driven_by_our_control_plane() {
     gateway_example(Kind::Leno).await;
 }
