@@ -107,17 +107,18 @@ impl Folder {
                     message,
                 }) => {
                     let last_good = object.as_ref().and_then(|id| self.good.get(id));
-                    unidentified |= object.is_none();
+                    unidentified |= last_good.is_none();
                     if let (Some(id), Some((_, parsed))) = (&object, last_good)
                         && !seen.contains_key(id)
                     {
                         seen.insert(id.clone(), (file.to_owned(), parsed.clone(), first_line));
                     }
-                    // A document that does not say who it is may be any of those that its file held.
+                    // A document that is not known by its name may be any of those that its file held: its kind or its
+                    // name may be what is wrong.
                     let held = || self.good.values().any(|(from, _)| from == file);
                     problems.push(Problem {
                         place: place(first_line + line.saturating_sub(1)),
-                        keeps_last_good: last_good.is_some() || (object.is_none() && held()),
+                        keeps_last_good: last_good.is_some() || held(),
                         object,
                         message,
                     });

@@ -84,7 +84,8 @@ fn the_last_good_version_of_a_wrong_document_is_kept() {
     fs::write(&file, GATEWAY).expect("write");
     let good = folder.read(dir.path()).expect("read").world;
     assert_eq!(good.gateways.len(), 1);
-    for broken in [GATEWAY.replace("8080", "x"), "{{{{".to_owned()] {
+    let wrong_kind = GATEWAY.replace("kind: Gateway", "kind: Gatway");
+    for broken in [GATEWAY.replace("8080", "x"), "{{{{".to_owned(), wrong_kind] {
         fs::write(&file, broken).expect("write");
         let reading = folder.read(dir.path()).expect("read");
         assert_eq!(reading.world, good);
