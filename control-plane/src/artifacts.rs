@@ -7,12 +7,12 @@ pub mod check;
 
 pub mod ledger;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use leno_oci::fetch::Fetcher;
-use leno_wasm::Engine;
+use leno_wasm::{Engine, Module};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -39,6 +39,50 @@ pub struct Tools {
     pub engine: Engine,
     /// How often the tags of plugins with pull policy `Always` are looked at.
     pub poll: Duration,
+    /// What was compiled lately.
+    pub compiled: Compiled,
+}
+
+/// Modules that were compiled lately, by digest: a change of configuration alone does not compile again.
+#[derive(Clone, Debug, Default)]
+pub struct Compiled {
+    modules: Arc<Mutex<VecDeque<(String, Module)>>>,
+}
+
+impl Compiled {
+    /// How many are kept. Arbitrary: the stages of a mesh in two versions, and room.
+    const MOST: usize = 32;
+
+    /// The module of this digest, compiled by `compile` if need be.
+    ///
+    /// # Errors
+    /// As `compile`.
+    pub fn get<Error>(
+        &self,
+        sha256: &str,
+        compile: impl FnOnce() -> Result<Module, Error>,
+    ) -> Result<Module, Error> {
+        let found = self
+            .modules()
+            .iter()
+            .find(|(digest, _)| digest == sha256)
+            .map(|(_, module)| module.clone());
+        if let Some(module) = found {
+            return Ok(module);
+        }
+        // Not under the lock: two at once may compile the same, which costs time and nothing else.
+        let module = compile()?;
+        let mut modules = self.modules();
+        if modules.len() == Self::MOST {
+            modules.pop_front();
+        }
+        modules.push_back((sha256.to_owned(), module.clone()));
+        Ok(module)
+    }
+
+    fn modules(&self) -> MutexGuard<'_, VecDeque<(String, Module)>> {
+        self.modules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Keeps artifacts as the readings want them, until the readings end.

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::artifacts::{self, Pushed, Tools};
+use crate::artifacts::{self, Compiled, Pushed, Tools};
 use crate::publish::Publisher;
 use crate::registry;
 use crate::status::{Status, status};
@@ -110,6 +110,7 @@ impl Server {
             fetcher,
             engine,
             poll: options.poll,
+            compiled: Compiled::default(),
         };
         let states = artifacts::run(tools, readings.clone(), pushes);
         let publisher = Publisher::new(Settings {

@@ -65,11 +65,14 @@ pub async fn check(tools: &Tools, job: &Job) -> Result<Checked, String> {
             .unwrap_or_default(),
         allow_on_headers_stop_iteration: false,
     };
-    let bytes = module.bytes.clone();
+    let (bytes, sha256, compiled) = (module.bytes.clone(), module.digest.hex(), tools.compiled.clone());
     let abi = tokio::task::spawn_blocking(move || {
-        let module = engine
-            .compile(&bytes)
-            .map_err(|error| format!("the module is refused: {error}"))?;
+        let compile = || {
+            engine
+                .compile(&bytes)
+                .map_err(|error| format!("the module is refused: {error}"))
+        };
+        let module = compiled.get(&sha256, compile)?;
         leno_wasm::trial(&engine, &module, &vm, &options)
             .map_err(|error| format!("the filter does not start: {error}"))?;
         Ok::<Abi, String>(module.abi())
