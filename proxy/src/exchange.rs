@@ -2,7 +2,7 @@
 //!
 //! `request.rs` creates one [`ExchangeState`] per exchange and writes [facts](ExchangeState::facts) as it learns
 //! them; [`Chain`](crate::chain::Chain) moves the messages through the filters; a filter sees all of it through its
-//! own [view](host::View), which knows what this filter may touch in this phase. No borrow is held while a filter
+//! own view, which knows what this filter may touch in this phase. No borrow is held while a filter
 //! runs, nor across an await.
 
 pub mod buffer;

@@ -72,7 +72,7 @@ struct Running {
 impl Running {
     fn start(folder: &Path, config: &str) -> Self {
         let (file, address) = (folder.join("bootstrap.yaml"), folder.join("admin"));
-        std::fs::write(&file, config).unwrap();
+        std::fs::write(&file, config).expect("the setup of the test");
         let mut command = program();
         command
             .arg("-c")
@@ -80,7 +80,7 @@ impl Running {
             .arg("--admin-address-path")
             .arg(&address);
         command.args(["--concurrency", "2", "--drain-time-s", "15", "-l", "warning"]);
-        let child = command.spawn().unwrap();
+        let child = command.spawn().expect("the setup of the test");
         let admin = wait(|| std::fs::read_to_string(&address).ok()?.parse().ok());
         let running = Self { child, admin };
         wait(|| (running.get(admin, "/ready").0 == 200).then_some(()));
@@ -94,7 +94,11 @@ impl Running {
     /// The address of the listener.
     fn listener(&self) -> SocketAddr {
         let page = self.get(self.admin, "/listeners").1;
-        page.trim().strip_prefix("in::").unwrap().parse().unwrap()
+        page.trim()
+            .strip_prefix("in::")
+            .expect("the setup of the test")
+            .parse()
+            .expect("the setup of the test")
     }
 
     fn signal(&self, name: &str) {
@@ -102,11 +106,11 @@ impl Running {
             .arg(format!("-{name}"))
             .arg(self.child.id().to_string())
             .status();
-        assert!(status.unwrap().success());
+        assert!(status.expect("the setup of the test").success());
     }
 
     fn ends(&mut self) -> ExitStatus {
-        wait(|| self.child.try_wait().unwrap())
+        wait(|| self.child.try_wait().expect("the setup of the test"))
     }
 }
 
@@ -122,14 +126,16 @@ fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
     let Ok(mut socket) = TcpStream::connect(address) else {
         return (0, String::new());
     };
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+        .set_read_timeout(Some(PATIENCE))
+        .expect("the setup of the test");
     write!(
         socket,
         "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
     )
-    .unwrap();
+    .expect("the setup of the test");
     let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
+    socket.read_to_string(&mut answer).expect("the setup of the test");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
     let status = head
         .split(' ')
@@ -154,9 +160,12 @@ fn wait<T>(mut look: impl FnMut() -> Option<T>) -> T {
 
 #[test]
 fn it_serves_logs_and_shows_what_it_does() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("the setup of the test");
     let log = folder.path().join("access.log");
-    let mut running = Running::start(folder.path(), &bootstrap("127.0.0.1:9".parse().unwrap(), &log));
+    let mut running = Running::start(
+        folder.path(),
+        &bootstrap("127.0.0.1:9".parse().expect("the setup of the test"), &log),
+    );
     assert_eq!(
         running.get(running.listener(), "/hello"),
         (200, "hello".to_owned())
@@ -170,7 +179,7 @@ fn it_serves_logs_and_shows_what_it_does() {
         "{dump}"
     );
 
-    std::fs::rename(&log, folder.path().join("old.log")).unwrap();
+    std::fs::rename(&log, folder.path().join("old.log")).expect("the setup of the test");
     running.signal("USR1");
     wait(|| log.exists().then_some(()));
     running.get(running.listener(), "/hello");
@@ -182,18 +191,21 @@ fn it_serves_logs_and_shows_what_it_does() {
 
 #[test]
 fn told_to_end_it_finishes_what_it_has_begun() {
-    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
-    let folder = tempfile::tempdir().unwrap();
+    let upstream = TcpListener::bind("127.0.0.1:0").expect("the setup of the test");
+    let folder = tempfile::tempdir().expect("the setup of the test");
     let log = folder.path().join("access.log");
-    let mut running = Running::start(folder.path(), &bootstrap(upstream.local_addr().unwrap(), &log));
+    let mut running = Running::start(
+        folder.path(),
+        &bootstrap(upstream.local_addr().expect("the setup of the test"), &log),
+    );
     let listener = running.listener();
     let client = std::thread::spawn(move || ask(listener, "GET", "/slow"));
-    let (socket, _) = upstream.accept().unwrap();
+    let (socket, _) = upstream.accept().expect("the setup of the test");
     let mut reader = BufReader::new(socket);
     let mut line = String::new();
     while line != "\r\n" {
         line.clear();
-        reader.read_line(&mut line).unwrap();
+        reader.read_line(&mut line).expect("the setup of the test");
     }
     running.signal("TERM");
     wait(|| (running.get(running.admin, "/ready").1 == "DRAINING\n").then_some(()));
@@ -201,27 +213,33 @@ fn told_to_end_it_finishes_what_it_has_begun() {
     reader
         .get_mut()
         .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone")
-        .unwrap();
-    assert_eq!(client.join().unwrap(), (200, "done".to_owned()));
+        .expect("the setup of the test");
+    assert_eq!(
+        client.join().expect("the setup of the test"),
+        (200, "done".to_owned())
+    );
     assert!(running.ends().success());
-    assert_eq!(std::fs::read_to_string(&log).unwrap(), "/slow 200 4\n");
+    assert_eq!(
+        std::fs::read_to_string(&log).expect("the setup of the test"),
+        "/slow 200 4\n"
+    );
 }
 
 #[test]
 fn validate_says_ok_or_what_is_wrong_and_where() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("the setup of the test");
     let log = folder.path().join("access.log");
-    let good = bootstrap("127.0.0.1:9".parse().unwrap(), &log);
+    let good = bootstrap("127.0.0.1:9".parse().expect("the setup of the test"), &log);
     let check = |name: &str, text: &str| {
         let file = folder.path().join(name);
-        std::fs::write(&file, text).unwrap();
+        std::fs::write(&file, text).expect("the setup of the test");
         let mut command = program();
         command
             .args(["--mode", "validate", "-l", "off", "-c"])
             .arg(&file)
             .stdin(Stdio::null());
-        let output = command.output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let output = command.output().expect("the setup of the test");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the setup of the test");
         (
             output.status.code(),
             text(output.stdout),
@@ -257,7 +275,10 @@ fn validate_says_ok_or_what_is_wrong_and_where() {
 
 #[test]
 fn options_that_do_not_exist_are_refused() {
-    let output = program().args(["--config-pth", "x"]).output().unwrap();
+    let output = program()
+        .args(["--config-pth", "x"])
+        .output()
+        .expect("the setup of the test");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--config-path"));
 }
