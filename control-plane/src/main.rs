@@ -1,5 +1,6 @@
 //! The program `leno-control-plane`: reads its command line, starts the library, waits for a signal.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
     };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let ran = tokio::runtime::Builder::new_multi_thread()

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
+use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -71,7 +72,11 @@ pub fn start(options: &Options) -> Result<Control, String> {
     let subscriber = tracing_subscriber::registry().with(layer);
     let installed = match &options.log_path {
         None => subscriber
-            .with(fmt::layer().with_writer(std::io::stderr))
+            .with(
+                fmt::layer()
+                    .with_ansi(std::io::stderr().is_terminal())
+                    .with_writer(std::io::stderr),
+            )
             .try_init(),
         Some(path) => {
             let file = OpenOptions::new().create(true).append(true).open(path);
