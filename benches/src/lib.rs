@@ -1,10 +1,12 @@
-//! Micro benches named by layer, in `benches/`; run them with `cargo xtask bench`.
+//! What proxies cost, measured: micro benches named by layer (in `benches/`), and peers side by side under load.
 //!
-//! They report nanoseconds per operation as the least of several rounds, which is what repeats on a noisy machine.
+//! `cargo xtask bench` runs both. Micro benches report nanoseconds per operation as the least of several rounds, which
+//! is what repeats on a noisy machine; [`compare`] reports CPU time per request as ratios within one alternating run.
+
+pub mod compare;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-
 /// How long one round lasts at least.
 const ROUND: Duration = Duration::from_millis(50);
 

@@ -71,12 +71,17 @@ impl Running {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Resident memory, in KiB.
     ///
     /// # Panics
     /// It has ended.
     pub fn resident_kib(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
+        let path = format!("/proc/{}/status", self.id());
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let number = line
@@ -90,7 +95,7 @@ impl Running {
     /// # Panics
     /// It does not end.
     pub async fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
+        let pid = self.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status();
         assert!(
             sent.is_ok_and(|status| status.success()),

@@ -19,7 +19,7 @@ cargo xtask TASK
   gen [--check]               derives what is generated; --check fails when it is not up to date
   guests                      builds the stage filters to Wasm, for both ABIs
   new-filter NAME             a new crate in filters/ from the template of `leno new`
-  bench                       micro benches, and the load harness where its peers are installed
+  bench [leno-bench flags]    micro benches, and peers side by side under load
   install                     what test needs besides cargo: wasm targets, Debian packages, a venv with Envoy
 ";
 

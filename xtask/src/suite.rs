@@ -117,9 +117,18 @@ pub(crate) fn generate(flags: &[&str]) -> Done {
     }
 }
 
-/// `cargo xtask bench`: the micro benches; figures and the command stand in `docs/performance.md`.
+/// `cargo xtask bench`: the micro benches, then peers side by side; results and the command stand in
+/// `docs/performance.md`. Flags are those of `leno-bench`.
 pub(crate) fn bench(flags: &[&str]) -> Done {
-    let mut command = cargo();
-    command.args(["bench", "--workspace"]).args(flags);
-    run(&mut command)
+    let envoy = prerequisites::for_benches()?;
+    guests::build()?;
+    if flags.is_empty() {
+        run(cargo().args(["bench", "--workspace", "--bench", "*"]))?;
+    }
+    run(cargo().args(["build", "--workspace", "--bins", "--release"]))?;
+    run(Command::new(target_folder().join("release/leno-bench"))
+        .args(flags)
+        .env("LENO_TEST_ENVOY", envoy)
+        .env("LENO_TEST_BIN", target_folder().join("release"))
+        .env("LENO_TEST_MODULES", target_folder().join("wasm32-wasip1/guest")))
 }
