@@ -186,19 +186,21 @@ fn size_line(bytes: &mut BytesMut) -> Result<Option<u64>, Malformed> {
     Ok(Some(size))
 }
 
-/// `chunk-ext` of RFC 9112 §7.1.1. Quoted strings cannot hold `;`: that has been read in two ways.
+/// `chunk-ext` of RFC 9112 §7.1.1: blanks stand before a `;`, never alone. Quoted strings cannot hold `;`: that has
+/// been read in two ways.
 fn is_extensions(extensions: &[u8]) -> bool {
-    if extensions.is_empty() {
-        return true;
-    }
-    let mut parts = extensions.split(|byte| *byte == b';');
+    let Some(first) = memchr::memchr(b';', extensions) else {
+        return extensions.is_empty();
+    };
+    let (before, extensions) = extensions.split_at(first);
+    let mut parts = extensions[1..].split(|byte| *byte == b';');
     let is_quoted = |value: &[u8]| {
         let inside = value
             .strip_prefix(b"\"")
             .and_then(|rest| rest.strip_suffix(b"\""));
         inside.is_some_and(|inside| is_value(inside) && !inside.contains(&b'"') && !inside.contains(&b'\\'))
     };
-    parts.next().is_some_and(|before| trim(before).is_empty())
+    trim(before).is_empty()
         && parts.all(|part| {
             let (name, value) = match memchr::memchr(b'=', part) {
                 Some(equals) => (&part[..equals], Some(trim(&part[equals + 1..]))),
@@ -206,4 +208,24 @@ fn is_extensions(extensions: &[u8]) -> bool {
             };
             is_token(trim(name)) && value.is_none_or(|value| is_token(value) || is_quoted(value))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::{BodyEvent, BodyReader};
+    use crate::http::error::Malformed;
+    use crate::http::h1::parse::Framing;
+    use crate::http::settings::Limits;
+
+    #[test]
+    fn blanks_behind_a_size_need_an_extension() {
+        let read = |bytes: &str| BodyReader::new(Framing::Chunked, Limits::default()).next(&mut bytes.into());
+        let data = |text: &'static str| Ok(Some(BodyEvent::Data(BytesMut::from(text).freeze())));
+        assert_eq!(read("2\r\nhi"), data("hi"));
+        assert_eq!(read("2 ; a\r\nhi"), data("hi"));
+        assert_eq!(read("2 \r\nhi"), Err(Malformed::Chunk));
+        assert_eq!(read("2\t\r\nhi"), Err(Malformed::Chunk));
+    }
 }
