@@ -1,5 +1,7 @@
 //! Request and response heads of HTTP/1 (RFC 9112 §3-§6): bytes in, a head out, no IO.
 
+use std::borrow::Cow;
+
 use crate::http::error::Malformed;
 use crate::http::grammar::{is_authority, is_method, is_path};
 use crate::http::h1::fields::{self, Role, Said};
@@ -138,7 +140,7 @@ fn request(section: &[u8], rules: &RequestRules) -> Result<RequestStart, Malform
     let mut headers = Headers::new();
     // Order as in Envoy: filters that list all fields see it.
     headers.append(b":authority", b"");
-    headers.append(b":path", target.path);
+    headers.append(b":path", &target.path);
     headers.append(b":method", method);
     headers.append(b":scheme", target.scheme.unwrap_or(default_scheme));
     let said = fields::read(lines, Role::Request, &rules.limits, &mut headers)?;
@@ -192,7 +194,7 @@ fn version(version: &[u8]) -> Result<Protocol, Malformed> {
 struct Target<'a> {
     scheme: Option<&'static [u8]>,
     authority: Option<&'a [u8]>,
-    path: &'a [u8],
+    path: Cow<'a, [u8]>,
 }
 
 impl<'a> Target<'a> {
@@ -201,7 +203,7 @@ impl<'a> Target<'a> {
             return Some(Self {
                 scheme: None,
                 authority: None,
-                path: target,
+                path: Cow::Borrowed(target),
             });
         }
         let (scheme, rest): (&'static [u8], _) = [(&b"http"[..], &b"http://"[..]), (b"https", b"https://")]
@@ -215,12 +217,14 @@ impl<'a> Target<'a> {
             .position(|byte| matches!(byte, b'/' | b'?'))
             .unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
-        let path = match path {
-            [] if method == b"OPTIONS" => b"*",
-            [] => b"/",
-            path => path,
+        let path: Cow<'_, [u8]> = match path {
+            [] if method == b"OPTIONS" => Cow::Borrowed(b"*"),
+            [] => Cow::Borrowed(b"/"),
+            // RFC 9110 §4.2.3: an empty path is the same as `/`.
+            [b'?', ..] => Cow::Owned([b"/", path].concat()),
+            path => Cow::Borrowed(path),
         };
-        (is_authority(authority) && is_path(method, path)).then_some(Self {
+        (is_authority(authority) && is_path(method, &path)).then_some(Self {
             scheme: Some(scheme),
             authority: Some(authority),
             path,
@@ -270,4 +274,21 @@ fn response(section: &[u8], limits: &Limits, to_head: bool) -> Result<ResponseSt
         framing,
         keep_alive,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Target;
+
+    #[test]
+    fn an_empty_path_is_the_root() {
+        let check = |method: &str, target: &str, path: &str| {
+            let target = Target::parse(method.as_bytes(), target.as_bytes()).unwrap();
+            assert_eq!(target.path.escape_ascii().to_string(), path);
+        };
+        check("GET", "http://a.test", "/");
+        check("GET", "http://a.test?b=/c", "/?b=/c");
+        check("OPTIONS", "http://a.test", "*");
+        check("OPTIONS", "http://a.test?b", "/?b");
+    }
 }
