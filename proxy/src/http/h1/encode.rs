@@ -64,7 +64,13 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, end: bool) -> Result<BodyW
     ] {
         out.extend_from_slice(part);
     }
-    fields(out, &head.headers, |name| name == b"host" || name == b"expect");
+    fields(out, &head.headers, |name| {
+        matches!(name, b"host" | b"expect" | b"te")
+    });
+    if head.headers.get_all(b"te").any(takes_trailers) {
+        // RFC 9110 §10.1.4: `te` is for one connection and says so.
+        out.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
+    }
     let announced = content_length(&head.headers);
     let body = match announced {
         _ if end => BodyWriter::End,
@@ -97,6 +103,9 @@ pub fn response(
     end: bool,
     context: ResponseContext,
 ) -> Result<BodyWriter, Unsendable> {
+    if head.is_informational() {
+        return Err(Unsendable::Invalid(":status"));
+    }
     let status = status_line(out, head)?;
     fields(out, &head.headers, |_| false);
     let announced = content_length(&head.headers);

@@ -189,6 +189,9 @@ pub(super) struct ResponseOut {
 
 /// The final head of a response that goes out.
 pub(super) fn response_out(head: &ResponseHead, end: bool, to_head: bool) -> Result<ResponseOut, Unsendable> {
+    if head.is_informational() {
+        return Err(Unsendable::Invalid(":status"));
+    }
     let mut response = informational_out(head)?;
     let status = response.status().as_u16();
     let bodiless = to_head || status == 204 || status == 304;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -12,8 +13,11 @@ use tokio::task::spawn_local;
 
 use crate::http::client::{H1Client, H2Client, RequestWriter, ResponseReader};
 use crate::http::error::{Malformed, StreamErrorKind, Unsendable};
+use crate::http::h1::encode;
 use crate::http::headers::Headers;
-use crate::http::message::{Frame, Protocol, RequestHead};
+use crate::http::io::Io;
+use crate::http::message::{Frame, Protocol, RequestHead, ResponseHead};
+use crate::http::server::{Accepted, ServerConnection};
 use crate::http::settings::ClientSettings;
 use crate::http::tests::echo::{connect, listen, run, settings, start};
 
@@ -313,4 +317,57 @@ fn a_body_never_exceeds_its_length() {
         }
         assert!(!h1.is_reusable());
     });
+}
+
+/// The peer would wait for the final head, and take the body for it.
+#[test]
+fn an_informational_status_is_no_final_head() {
+    run(async {
+        let (listener, address) = listen().await;
+        spawn_local(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut connection = ServerConnection::new(Io::Tcp(stream), Rc::new(settings()));
+                spawn_local(async move {
+                    while let Ok(Some(accepted)) = connection.accept().await {
+                        let Accepted::Exchange(mut exchange) = accepted else {
+                            panic!("a refusal")
+                        };
+                        let refused = exchange.response.head(&ResponseHead::new(100), false).await;
+                        let expected = StreamErrorKind::Unsendable(Unsendable::Invalid(":status"));
+                        assert_eq!(refused.unwrap_err().kind, expected);
+                        exchange
+                            .response
+                            .head(&ResponseHead::new(500), true)
+                            .await
+                            .unwrap();
+                    }
+                });
+            }
+        });
+        let head = request("GET", "/", &[]);
+        let mut h1 = H1Client::new(connect(address).await, &ClientSettings::default());
+        let h2 = H2Client::connect(connect(address).await, &ClientSettings::default())
+            .await
+            .unwrap();
+        for (_writer, mut reader) in [h1.open(&head, true).unwrap(), h2.open(&head, true).await.unwrap()] {
+            assert_eq!(reader.head().await.unwrap().status(), Some(500));
+        }
+    });
+}
+
+#[test]
+fn te_belongs_to_the_connection_on_the_wire() {
+    let mut out = Vec::new();
+    let head = request(
+        "GET",
+        "/",
+        &[("te", "gzip, trailers"), ("te", "trailers"), ("a", "b")],
+    );
+    encode::request(&mut out, &head, true).unwrap();
+    assert_eq!(
+        out.escape_ascii().to_string(),
+        b"GET / HTTP/1.1\r\nhost: a.test\r\na: b\r\nte: trailers\r\nconnection: te\r\n\r\n"
+            .escape_ascii()
+            .to_string()
+    );
 }
