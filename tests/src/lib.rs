@@ -25,3 +25,7 @@ pub mod status;
 pub mod mesh;
 
 pub mod registry;
+
+pub mod http1;
+
+pub mod mutation;
