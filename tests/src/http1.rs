@@ -9,7 +9,7 @@ pub mod cases;
 use bytes::{Buf, BytesMut};
 use leno_proxy::http::error::Malformed;
 use leno_proxy::http::h1::body::{BodyEvent, BodyReader};
-use leno_proxy::http::h1::parse::{Framing, HeadReader, RequestRules};
+use leno_proxy::http::h1::parse::{HeadReader, RequestRules};
 use leno_proxy::http::headers::Headers;
 use leno_proxy::http::message::Protocol;
 use leno_proxy::http::settings::Limits;
@@ -272,7 +272,7 @@ impl Reader {
             body: Vec::new(),
             trailers: Headers::new(),
             complete: false,
-            keep_alive: keep_alive && framing != Framing::UntilClose,
+            keep_alive,
         });
         Ok(true)
     }

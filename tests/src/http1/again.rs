@@ -152,8 +152,12 @@ fn reaches_old_clients(role: Role, message: &Message) {
         return;
     }
     let written = write_response(message, 7, context);
+    let line = b"\r\ntransfer-encoding:";
+    let in_chunks = written
+        .windows(line.len())
+        .take_while(|part| !part.starts_with(b"\r\n\r\n"));
     assert!(
-        !written.windows(17).any(|part| part == b"transfer-encoding"),
+        !in_chunks.into_iter().any(|part| part == line),
         "{}",
         written.escape_ascii()
     );
