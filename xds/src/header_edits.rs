@@ -1,6 +1,6 @@
 //! `request_headers_to_add` and its three siblings, as they stand in four messages.
 
-use leno_model::access_log::Format;
+use leno_model::access_log::{Format, Part};
 use leno_model::invalid::Invalid;
 use leno_model::route::{AppendAction, HeaderEdit, HeaderEdits};
 
@@ -73,6 +73,7 @@ fn decode_edit(option: &core::HeaderValueOption) -> Result<HeaderEdit, Invalid> 
         &header.value
     };
     let value = Format::parse(source).map_err(|reason| Invalid::new("header.value", reason))?;
+    field_value(&value).within("header.value")?;
     let append = match (option.append, enumeration("append_action", option.append_action)?) {
         (Some(append), HeaderAppendAction::AppendIfExistsOrAdd) if !append.value => {
             AppendAction::OverwriteOrAdd
@@ -110,6 +111,24 @@ fn encode_edit(edit: &HeaderEdit) -> core::HeaderValueOption {
         }),
         append_action: action.into(),
         ..Default::default()
+    }
+}
+
+/// The text of a value may hold what RFC 9110, section 5.5, allows; its operators are looked at when a request is sent.
+fn field_value(value: &Format) -> Result<(), Invalid> {
+    let texts = value.parts.iter().filter_map(|part| match part {
+        Part::Text(text) => Some(text),
+        Part::Operator(_) => None,
+    });
+    match texts
+        .flat_map(|text| text.chars())
+        .find(|letter| letter.is_ascii_control() && *letter != '\t')
+    {
+        Some(found) => {
+            let reason = format!("holds {found:?}, which a field value may not hold");
+            Err(Invalid::new("", reason))
+        }
+        None => Ok(()),
     }
 }
 

@@ -274,6 +274,13 @@ fn routes_are_refused_where_they_are_wrong() {
         "NO",
     );
     check(
+        route(
+            r#"{match: {prefix: /}, route: {cluster: a}, request_headers_to_add: [{header: {key: a, value: "b\r\nc: d"}}]}"#,
+        ),
+        at("request_headers_to_add[0].header.value"),
+        r"holds '\r', which a field value may not hold",
+    );
+    check(
         route("{match: {prefix: /}, route: {cluster: a}, request_headers_to_remove: [':path']}"),
         at("request_headers_to_remove[0]"),
         "may not be edited",

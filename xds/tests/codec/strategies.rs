@@ -125,7 +125,8 @@ fn edit() -> impl Strategy<Value = HeaderEdit> {
         AppendAction::OverwriteOrAdd,
         AppendAction::OverwriteIfExists,
     ]);
-    (name(), format(), append).prop_map(|(name, value, append)| HeaderEdit { name, value, append })
+    let value = format().prop_filter("a field has no line end", |format| !format.source.contains('\n'));
+    (name(), value, append).prop_map(|(name, value, append)| HeaderEdit { name, value, append })
 }
 
 fn edits() -> impl Strategy<Value = HeaderEdits> {
