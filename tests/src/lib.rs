@@ -3,6 +3,9 @@
 //! Suites stand in `tests/`; every one names the parts that it runs: the programs of this workspace as processes, a
 //! real Envoy, a real registry, nginx, curl, h2load and gRPC. Nothing is skipped: a part that is missing fails the
 //! suite, with the command that gets it.
+//!
+//! [`properties`] and [`http1`] need nobody: what must hold for any bytes from outside, and the HTTP/1 codec against its
+//! cases and against hyper.
 
 pub mod peers;
 
@@ -29,3 +32,5 @@ pub mod registry;
 pub mod http1;
 
 pub mod mutation;
+
+pub mod properties;

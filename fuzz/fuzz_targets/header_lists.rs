@@ -1,0 +1,4 @@
+//! New inputs for the property `header_lists`; what it is stands in `leno_tests::properties`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| leno_tests::properties::run("header_lists", input));
