@@ -18,6 +18,9 @@ mod outcome;
 
 mod transcript;
 
+mod folder;
+
+pub use folder::{follows_transcripts, transcripts};
 pub use live::Live;
 pub use mesh::{Mesh, Worker};
 pub use message::{Message, TestRequest, TestResponse, delete, get, post, request, response};

@@ -85,6 +85,17 @@ pub enum Values {
     Many(Vec<String>),
 }
 
+impl Values {
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Many(values) => values,
+        }
+    }
+}
+
 /// A response.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
@@ -298,14 +309,12 @@ fn answer_calls(running: &Running, answers: &[Answer], differences: &mut Vec<Str
     }
 }
 
-fn flatten(fields: &BTreeMap<String, Values>) -> impl Iterator<Item = (&str, &str)> {
-    fields.iter().flat_map(|(name, values)| {
-        let values = match values {
-            Values::One(value) => std::slice::from_ref(value),
-            Values::Many(values) => values.as_slice(),
-        };
-        values.iter().map(move |value| (name.as_str(), value.as_str()))
-    })
+fn flatten<'a>(fields: &'a BTreeMap<String, Values>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let one = |(name, values): (&'a String, &'a Values)| {
+        let values = values.all().iter();
+        values.map(move |value| (name.as_str(), value.as_str()))
+    };
+    fields.iter().flat_map(one)
 }
 
 /// An attribute as Proxy-Wasm encodes it.
