@@ -133,6 +133,39 @@ impl Maker {
             };
             clusters.insert(runtime.name().clone(), runtime);
         }
+        let resolved = async {
+            for cluster in fresh {
+                cluster.resolved().await;
+            }
+        };
+        // Requests for a name that does not answer get a 503 rather than no listener. Envoy waits likewise.
+        let _ = tokio::time::timeout(Duration::from_secs(5), resolved).await;
+        let clusters = Rc::new(clusters);
+        // A plugin may make a call as it starts, to a cluster that is as new as itself.
+        let former = self.clusters.now();
+        self.clusters.replace(Rc::clone(&clusters));
+        let listeners = self
+            .listeners(plan, old)
+            .inspect_err(|_| self.clusters.replace(former))?;
+        // What serves is not changed before this point, so that a failure leaves everything as it was.
+        for (name, cluster) in &plan.clusters {
+            if let Some(runtime) = clusters.get(name.as_str()) {
+                runtime.update(cluster);
+            }
+        }
+        Ok(Generation {
+            number: plan.number,
+            node: Arc::clone(&plan.node),
+            clusters,
+            listeners,
+        })
+    }
+
+    fn listeners(
+        &self,
+        plan: &Plan,
+        old: Option<&Generation>,
+    ) -> Result<BTreeMap<String, ListenerRuntime>, Invalid> {
         let mut listeners = BTreeMap::new();
         for (name, listener) in &plan.listeners {
             let known = old.and_then(|old| old.listeners.get(name));
@@ -146,27 +179,7 @@ impl Maker {
             };
             listeners.insert(name.clone(), runtime);
         }
-        // Nothing is changed before this point, so that a failure leaves everything as it was.
-        for (name, cluster) in &plan.clusters {
-            if let Some(runtime) = clusters.get(name.as_str()) {
-                runtime.update(cluster);
-            }
-        }
-        let resolved = async {
-            for cluster in fresh {
-                cluster.resolved().await;
-            }
-        };
-        // Requests for a name that does not answer get a 503 rather than no listener. Envoy waits likewise.
-        let _ = tokio::time::timeout(Duration::from_secs(5), resolved).await;
-        let clusters = Rc::new(clusters);
-        self.clusters.replace(Rc::clone(&clusters));
-        Ok(Generation {
-            number: plan.number,
-            node: Arc::clone(&plan.node),
-            clusters,
-            listeners,
-        })
+        Ok(listeners)
     }
 
     fn listener(&self, plan: &Arc<ListenerPlan>) -> Result<ListenerRuntime, Invalid> {
