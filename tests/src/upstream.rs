@@ -18,7 +18,8 @@ use tokio::net::TcpListener;
 /// Bodies up to this size are repeated in the answer.
 const REPEATED: usize = 4096;
 
-type Body = BoxBody<Bytes, hyper::Error>;
+/// What is answered with.
+pub type Body = BoxBody<Bytes, hyper::Error>;
 
 /// Serves on a free loopback port until the runtime ends. The answer is a JSON object with `upstream` (the name given
 /// here), `method`, `path`, `headers` (an object; values of one name are joined by `, `), `length`, `sha256` and
@@ -29,14 +30,30 @@ type Body = BoxBody<Bytes, hyper::Error>;
 /// # Panics
 /// No port is free.
 pub async fn serve(name: &'static str) -> SocketAddr {
+    serve_with(move |request| answer(name, request)).await
+}
+
+/// Serves on a free loopback port until the runtime ends, with what `answer` says.
+///
+/// # Panics
+/// No port is free.
+pub async fn serve_with<A, F>(answer: A) -> SocketAddr
+where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let address = listener.local_addr().expect("a bound address");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             // Nagle's delay would be measured instead of the proxy.
             let _without = stream.set_nodelay(true);
+            let answer = answer.clone();
             tokio::spawn(async move {
-                let service = service_fn(move |request| answer(name, request));
+                let service = service_fn(move |request| {
+                    let answered = answer(request);
+                    async { Ok::<_, Infallible>(answered.await) }
+                });
                 let mut server = auto::Builder::new(TokioExecutor::new());
                 server.http2().max_concurrent_streams(4096);
                 // A client that goes away is none of the upstream's business.
@@ -47,7 +64,12 @@ pub async fn serve(name: &'static str) -> SocketAddr {
     address
 }
 
-async fn answer(name: &str, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+/// A text as a body.
+pub fn whole(text: impl Into<Bytes>) -> Body {
+    Full::new(text.into()).map_err(|never| match never {}).boxed()
+}
+
+async fn answer(name: &str, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let path = head
         .uri
@@ -55,11 +77,11 @@ async fn answer(name: &str, request: Request<Incoming>) -> Result<Response<Body>
         .map_or("/", |path| path.as_str())
         .to_owned();
     if path == "/echo" {
-        return Ok(Response::new(body.boxed()));
+        return Response::new(body.boxed());
     }
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),
-        Err(error) => return Ok(text(StatusCode::BAD_REQUEST, error.to_string())),
+        Err(error) => return text(StatusCode::BAD_REQUEST, error.to_string()),
     };
     let seen = json!({
         "upstream": name,
@@ -81,14 +103,11 @@ async fn answer(name: &str, request: Request<Incoming>) -> Result<Response<Body>
     response
         .headers_mut()
         .insert("x-powered-by", HeaderValue::from_static("leno-tests"));
-    Ok(response)
+    response
 }
 
 fn text(status: StatusCode, text: String) -> Response<Body> {
-    let body = Full::new(Bytes::from(text))
-        .map_err(|never| match never {})
-        .boxed();
-    let mut response = Response::new(body);
+    let mut response = Response::new(whole(text));
     *response.status_mut() = status;
     response
 }
