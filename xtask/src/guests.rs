@@ -1,6 +1,7 @@
 //! The stage filters as Wasm, for both ABIs.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::prerequisites;
 use crate::shell::{Done, cargo, root, run, target_folder};
@@ -12,13 +13,8 @@ const LARGEST: u64 = 400 << 10;
 pub(crate) fn build() -> Done<Vec<PathBuf>> {
     prerequisites::wasm_targets()?;
     let filters = names()?;
-    for target in ["wasm32-wasip1", "wasm32-unknown-unknown"] {
-        let mut command = cargo();
-        command.args(["build", "--profile", "guest", "--lib", "--target", target]);
-        for filter in &filters {
-            command.args(["-p", &format!("leno-filter-{filter}")]);
-        }
-        run(&mut command)?;
+    for target in prerequisites::TARGETS {
+        run(&mut for_target("build", target, &filters))?;
     }
     let modules: Vec<PathBuf> = filters
         .iter()
@@ -42,6 +38,25 @@ pub(crate) fn build() -> Done<Vec<PathBuf>> {
         }
     }
     Ok(modules)
+}
+
+/// Lints every filter and the guest side of the SDK for both ABIs: no build for a host compiles that.
+pub(crate) fn lint() -> Done {
+    let filters = names()?;
+    for target in prerequisites::TARGETS {
+        let mut command = for_target("clippy", target, &filters);
+        run(command.args(["-p", "leno-sdk", "--", "-D", "warnings"]))?;
+    }
+    Ok(())
+}
+
+fn for_target(task: &str, target: &str, filters: &[String]) -> Command {
+    let mut command = cargo();
+    command.args([task, "--profile", "guest", "--lib", "--target", target]);
+    for filter in filters {
+        command.args(["-p", &format!("leno-filter-{filter}")]);
+    }
+    command
 }
 
 /// The folders in `filters/`, in order.

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::shell::{Done, has, output, root, run};
 
 /// Targets that guests are built for: Proxy-Wasm modules and components.
-const TARGETS: [&str; 2] = ["wasm32-wasip1", "wasm32-unknown-unknown"];
+pub(crate) const TARGETS: [&str; 2] = ["wasm32-wasip1", "wasm32-unknown-unknown"];
 
 /// Program and the Debian package that has it.
 const PROGRAMS: [(&str, &str); 5] = [

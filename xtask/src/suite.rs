@@ -24,6 +24,7 @@ pub(crate) fn test(flags: &[&str]) -> Done {
         .args(["doc", "--workspace", "--no-deps", "--quiet"])
         .env("RUSTDOCFLAGS", "-D warnings"))?;
     guests::build()?;
+    guests::lint()?;
     // With all targets, so that programs and tests share one set of dependency features, and one build of them.
     run(cargo().args(["build", "--workspace", "--all-targets"]))?;
     let outcome = tests(&envoy)?;
