@@ -1,6 +1,6 @@
 //! `leno new`: a filter that runs, to begin with.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -20,7 +20,7 @@ const TEMPLATE: [(&str, &str); 5] = [
     (".gitignore", "/target\n"),
 ];
 
-/// The SDK beside which this program was built; present on a developer's machine only.
+/// The SDK of the checkout that this program was built in; present on the machine that built it only.
 const OWN_SDK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk");
 
 pub(crate) fn run(command: &New) -> anyhow::Result<ExitCode> {
@@ -32,7 +32,11 @@ pub(crate) fn run(command: &New) -> anyhow::Result<ExitCode> {
             "another name, or --path",
         ));
     }
-    let sdk = sdk_dependency(command.sdk_path.as_deref())?;
+    let sdk = match (&command.sdk_path, &command.sdk_git) {
+        (Some(folder), _) => of_folder(folder)?,
+        (None, Some(url)) => of_repository(url)?,
+        (None, None) => of_checkout(Path::new(OWN_SDK))?,
+    };
     for (name, text) in TEMPLATE {
         let path = folder.join(name);
         let text = text.replace("{{name}}", &command.name).replace("{{sdk}}", &sdk);
@@ -42,7 +46,7 @@ pub(crate) fn run(command: &New) -> anyhow::Result<ExitCode> {
         };
         write().with_context(|| format!("cannot write {}", path.display()))?;
     }
-    println!("made {}", folder.display());
+    println!("made {} with leno-sdk = {sdk}", folder.display());
     println!("next: cd {} && leno test && leno build", folder.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -74,12 +78,18 @@ fn check_name(name: &str) -> anyhow::Result<()> {
     }
 }
 
-fn sdk_dependency(given: Option<&Path>) -> anyhow::Result<String> {
-    let folder = match given {
-        Some(folder) => folder.to_owned(),
-        None if Path::new(OWN_SDK).join("Cargo.toml").is_file() => PathBuf::from(OWN_SDK),
-        None => return Ok(format!("\"{}\"", env!("CARGO_PKG_VERSION"))),
-    };
+/// There is no crate to fall back on: the SDK is in no registry of crates.
+fn of_checkout(sdk: &Path) -> anyhow::Result<String> {
+    if sdk.join("Cargo.toml").is_file() {
+        return of_folder(sdk);
+    }
+    Err(failure(
+        "leno-sdk is not published yet, and this program is not in a checkout of Leno",
+        "--sdk-path with the folder `sdk` of a checkout, or --sdk-git with the URL of a repository",
+    ))
+}
+
+fn of_folder(folder: &Path) -> anyhow::Result<String> {
     let path = folder
         .canonicalize()
         .with_context(|| folder.display().to_string())?;
@@ -90,9 +100,52 @@ fn sdk_dependency(given: Option<&Path>) -> anyhow::Result<String> {
             "the folder `sdk` of a checkout of Leno",
         ));
     }
-    // A literal string: nothing in it needs escaping, and paths with quotes are refused.
-    match path.to_str().filter(|path| !path.contains(['\'', '\n'])) {
-        Some(path) => Ok(format!("{{ path = '{path}' }}")),
-        None => anyhow::bail!("{} cannot be written into a Cargo.toml", path.display()),
+    let path = path
+        .to_str()
+        .with_context(|| format!("{} is not UTF-8", path.display()))?;
+    Ok(format!("{{ path = {} }}", literal(path)?))
+}
+
+fn of_repository(url: &str) -> anyhow::Result<String> {
+    if url.is_empty() {
+        return Err(failure("--sdk-git is empty", "the URL of a repository of Leno"));
+    }
+    Ok(format!("{{ git = {} }}", literal(url)?))
+}
+
+/// A literal string of TOML: nothing in it needs escaping, and what cannot stand in one is refused.
+fn literal(text: &str) -> anyhow::Result<String> {
+    let cannot = |c: char| c == '\'' || c.is_control();
+    match text.contains(cannot) {
+        true => anyhow::bail!("{text:?} cannot be written into a Cargo.toml"),
+        false => Ok(format!("'{text}'")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{OWN_SDK, literal, of_checkout, of_repository};
+
+    #[test]
+    fn the_checkout_of_this_program_has_the_sdk() {
+        let dependency = of_checkout(Path::new(OWN_SDK)).unwrap();
+        assert!(dependency.starts_with("{ path = '/") && dependency.ends_with("/sdk' }"));
+    }
+
+    #[test]
+    fn a_program_without_a_checkout_names_what_it_needs() {
+        let error = of_checkout(Path::new("/no/such/sdk")).unwrap_err();
+        assert!(error.to_string().contains("not published yet"), "{error}");
+    }
+
+    #[test]
+    fn dependencies_are_sound_toml() {
+        let dependency = of_repository("https://git.example/leno").unwrap();
+        assert_eq!(dependency, "{ git = 'https://git.example/leno' }");
+        of_repository("").unwrap_err();
+        literal("a'b").unwrap_err();
+        literal("a\nb").unwrap_err();
     }
 }

@@ -82,9 +82,12 @@ pub(crate) struct New {
     /// Where to make the folder
     #[arg(long, default_value = ".", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) path: PathBuf,
-    /// A checkout's `sdk` folder to depend on, instead of the published crate
+    /// The `sdk` folder of a checkout of Leno to depend on; that of this program's own checkout unless given
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) sdk_path: Option<PathBuf>,
+    /// A git repository of Leno to depend on, for filters that are built elsewhere too
+    #[arg(long, value_name = "URL", conflicts_with = "sdk_path")]
+    pub(crate) sdk_git: Option<String>,
 }
 
 /// What to build for.

@@ -1,13 +1,13 @@
 //! `leno test`: the crate's own tests natively, then its transcripts on what Envoy and Leno would run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use anyhow::Context as _;
 use leno_sdk::host::PluginHost;
 use leno_sdk::plugin::Plugin;
-use leno_sdk::testing::Transcript;
+use leno_sdk::testing::{Transcript, transcripts};
 use leno_wasm::{Engine, Limits, Module, PluginOptions, VmOptions, Worker};
 
 use crate::build::{Built, build};
@@ -35,8 +35,17 @@ pub(crate) fn run(command: &Test) -> anyhow::Result<ExitCode> {
             "correct what cargo says above",
         ));
     }
-    let transcripts = transcripts(&package.folder().join(FOLDER))?;
+    let folder = package.folder().join(FOLDER);
+    let transcripts = if folder.is_dir() {
+        transcripts(&folder).map_err(|error| failure(error, "correct it, and test again"))?
+    } else {
+        Vec::new()
+    };
     if transcripts.is_empty() {
+        println!(
+            "there are no transcripts in {}: the Wasm builds are not tested",
+            folder.display()
+        );
         return Ok(ExitCode::SUCCESS);
     }
     let mut failed = 0;
@@ -50,30 +59,6 @@ pub(crate) fn run(command: &Test) -> anyhow::Result<ExitCode> {
             "compare them with what the filter does",
         )),
     }
-}
-
-fn transcripts(folder: &Path) -> anyhow::Result<Vec<(PathBuf, Transcript)>> {
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-        let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
-        {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    let read = |path: PathBuf| -> anyhow::Result<(PathBuf, Transcript)> {
-        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let transcript = serde_saphyr::from_str(&text)
-            .with_context(|| format!("{} is not a transcript", path.display()))?;
-        Ok((path, transcript))
-    };
-    paths.into_iter().map(read).collect()
 }
 
 /// Plays every transcript on one build; returns how many failed.

@@ -4,7 +4,7 @@
 
 mod program;
 
-use program::leno;
+use program::{leno, registry};
 
 const FILTER: &str = r#"(module
     (import "env" "proxy_log" (func (param i32 i32 i32) (result i32)))
@@ -15,7 +15,7 @@ const FILTER: &str = r#"(module
 struct Bench {
     folder: tempfile::TempDir,
     host: String,
-    _runtime: tokio::runtime::Runtime,
+    _registry: tokio::runtime::Runtime,
 }
 
 fn bench() -> Bench {
@@ -25,22 +25,11 @@ fn bench() -> Bench {
         wat::parse_str(FILTER).unwrap(),
     )
     .unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let options = leno_control_plane::registry::Options::default();
-    let router = leno_control_plane::registry::router(folder.path().join("registry"), options).unwrap();
-    let listener = runtime
-        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-        .unwrap();
-    let host = listener.local_addr().unwrap().to_string();
-    runtime.spawn(async move { axum::serve(listener, router).await });
+    let (host, registry) = registry(&folder.path().join("registry"));
     Bench {
         folder,
         host,
-        _runtime: runtime,
+        _registry: registry,
     }
 }
 
