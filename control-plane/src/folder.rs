@@ -2,6 +2,8 @@
 
 pub mod document;
 
+mod scalar;
+
 pub mod watch;
 
 use std::collections::BTreeMap;

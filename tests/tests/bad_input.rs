@@ -173,7 +173,7 @@ async fn wrong_documents_are_named_by_file_line_and_field() {
             "gateway.yaml",
             GATEWAY.replace("number: 18080", "number: eighty"),
             7,
-            vec!["spec.servers[0].port.number", "u16"],
+            vec!["spec.servers[0].port.number: \"eighty\" is not a whole number from 0 to 65535"],
         ),
         (
             "gateway.yaml",

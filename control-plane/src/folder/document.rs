@@ -16,6 +16,7 @@ use crate::api::sidecar::Sidecar;
 use crate::api::virtual_service::VirtualService;
 use crate::api::wasm_plugin::WasmPlugin;
 use crate::check;
+use crate::folder::scalar;
 use crate::world::{Object, World};
 
 /// An object of any kind.
@@ -122,7 +123,7 @@ pub fn read_document(text: &str) -> Result<Option<Parsed>, Refused> {
         message,
     };
     let head: Head = serde_saphyr::from_str(text).map_err(|error| {
-        let (line, message) = describe(&error);
+        let (line, message) = describe(text, &error);
         anonymous(line, message)
     })?;
     let api_version = head.api_version.ok_or_else(|| {
@@ -225,7 +226,7 @@ fn read<Whole: DeserializeOwned>(text: &str, id: &(String, Key)) -> Result<Whole
         })
     })
     .map_err(|error| {
-        let (line, mut message) = describe(&error);
+        let (line, mut message) = describe(text, &error);
         explain_unsupported(&id.0, &mut message);
         if !path.is_empty() && path != "." {
             message = format!("{path}: {message}");
@@ -248,11 +249,14 @@ fn refused(id: &(String, Key), text: &str, invalid: &Invalid) -> Refused {
 }
 
 /// Line and text of a YAML error, without the picture that the reader draws.
-fn describe(error: &serde_saphyr::Error) -> (usize, String) {
+fn describe(document: &str, error: &serde_saphyr::Error) -> (usize, String) {
     let line = error
         .location()
         .map_or(1, |location| usize::try_from(location.line()).unwrap_or(1))
         .max(1);
+    if let Some(message) = scalar::explain(document, error) {
+        return (line, message);
+    }
     let whole = error.without_snippet().to_string();
     let first = whole.lines().next().unwrap_or_default();
     // The place is said once, by whoever shows the file.
