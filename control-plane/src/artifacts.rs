@@ -100,7 +100,14 @@ pub fn run(
             for job in ledger.jobs(&world, Instant::now()) {
                 let tools = tools.clone();
                 running.spawn(async move {
-                    let outcome = check::check(&tools, &job).await;
+                    let checked = tokio::spawn({
+                        let job = job.clone();
+                        async move { check::check(&tools, &job).await }
+                    });
+                    // A check that panics is a defect of ours; its plugin is tried again like any that failed.
+                    let outcome = checked
+                        .await
+                        .unwrap_or_else(|error| Err(format!("checking it: {error}")));
                     (job, outcome)
                 });
             }
@@ -137,8 +144,7 @@ fn finish(
             }
             ledger.finished(&job, outcome, Instant::now());
         }
-        // A check that panicked is a defect of ours; its plugin is tried again with the next change.
-        Err(error) => tracing::error!(%error, "checking an artifact"),
+        Err(error) => tracing::error!(%error, "waiting for the check of an artifact"),
     }
 }
 

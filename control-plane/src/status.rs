@@ -1,11 +1,10 @@
 //! What became of the documents: per plugin and per proxy, as one JSON page.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+pub mod proxies;
 
-use leno_xds::ads::message::Node;
-use leno_xds::ads::server::Event;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use leno_xds::resource::Kind;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +13,7 @@ use crate::folder::Reading;
 use crate::publish::{Offer, Publisher};
 use crate::translate::plugins::resource_name;
 use crate::translate::scope::{Role, View};
+use proxies::{Answer, Entry};
 
 /// The whole page.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ pub struct PluginAtProxy {
     pub node: String,
     /// `programmed`, `waiting` or `refused`.
     pub state: String,
-    /// In the words of the proxy.
+    /// Why not: in the words of the proxy, or of what keeps the plugin from it.
     pub message: Option<String>,
 }
 
@@ -105,129 +105,6 @@ pub struct Proxy {
     pub connected: u64,
     /// By kind: `synced VERSION`, or `refused: REASON`.
     pub kinds: BTreeMap<String, String>,
-}
-
-/// The connected proxies.
-#[derive(Clone, Debug, Default)]
-pub struct Proxies {
-    known: Arc<Mutex<Known>>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    last: u64,
-    proxies: BTreeMap<u64, Entry>,
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    node: Node,
-    view: View,
-    connected: u64,
-    kinds: BTreeMap<Kind, Answer>,
-    /// What was last said of each filter configuration.
-    filters: BTreeMap<String, Answer>,
-}
-
-#[derive(Clone, Debug)]
-enum Answer {
-    Accepted(String),
-    Refused(String),
-}
-
-/// A connected proxy, for as long as it lives.
-#[derive(Debug)]
-pub struct Registration {
-    known: Arc<Mutex<Known>>,
-    id: u64,
-}
-
-impl Proxies {
-    /// Adds a proxy until the registration is dropped.
-    pub fn register(&self, node: &Node, view: &View) -> Registration {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.last += 1;
-        let id = known.last;
-        let connected = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
-        tracing::info!(node = node.id, agent = node.user_agent_name, "proxy connected");
-        known.proxies.insert(
-            id,
-            Entry {
-                node: node.clone(),
-                view: view.clone(),
-                connected,
-                kinds: BTreeMap::new(),
-                filters: BTreeMap::new(),
-            },
-        );
-        Registration {
-            known: Arc::clone(&self.known),
-            id,
-        }
-    }
-
-    fn entries(&self) -> Vec<Entry> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.proxies.values().cloned().collect()
-    }
-}
-
-impl Registration {
-    /// Remembers what the proxy said.
-    pub fn note(&self, event: &Event) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(entry) = known.proxies.get_mut(&self.id) else {
-            return;
-        };
-        let (kind, names, answer) = match event {
-            Event::Accepted { kind, version, names } => (*kind, names, Answer::Accepted(version.clone())),
-            Event::Refused {
-                kind, names, reason, ..
-            } => {
-                tracing::error!(
-                    node = entry.node.id,
-                    kind = kind.noun(),
-                    reason,
-                    "refused by the proxy; it keeps what it has"
-                );
-                (*kind, names, Answer::Refused(reason.clone()))
-            }
-            Event::Connected(_) => return,
-            Event::UnknownType(type_url) => {
-                tracing::warn!(
-                    node = entry.node.id,
-                    type_url,
-                    "asks for a type that is not served"
-                );
-                return;
-            }
-        };
-        if kind == Kind::Filter {
-            for name in names {
-                // A refusal speaks of the resources that it names; the others were taken.
-                let own = match &answer {
-                    Answer::Refused(reason) if names.len() > 1 && !reason.contains(name.as_str()) => {
-                        Answer::Accepted(String::new())
-                    }
-                    other => other.clone(),
-                };
-                entry.filters.insert(name.clone(), own);
-            }
-        }
-        entry.kinds.insert(kind, answer);
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = known.proxies.remove(&self.id) {
-            tracing::info!(node = entry.node.id, "proxy disconnected");
-        }
-    }
 }
 
 /// The page as of now.
@@ -280,12 +157,7 @@ fn plugins(
             let resource = resource_name(key);
             let proxies: Vec<PluginAtProxy> = entries
                 .iter()
-                .filter(|entry| {
-                    offers
-                        .get(&entry.view)
-                        .is_some_and(|offer| offer.translation.plugins.contains_key(&resource))
-                })
-                .map(|entry| at_proxy(entry, &resource))
+                .filter_map(|entry| at_proxy(entry, offers.get(&entry.view)?, &resource, checked.is_some()))
                 .collect();
             let programmed = proxies.iter().filter(|at| at.state == "programmed").count();
             let refused = proxies.iter().find_map(|at| at.message.clone());
@@ -308,21 +180,28 @@ fn plugins(
         .collect()
 }
 
-fn at_proxy(entry: &Entry, resource: &str) -> PluginAtProxy {
-    let (state, message) = match entry.filters.get(resource) {
-        Some(Answer::Accepted(_)) => ("programmed", None),
-        Some(Answer::Refused(reason)) => ("refused", Some(reason.clone())),
-        None => ("waiting", None),
+/// What became of a plugin at a proxy; `None` where it does not apply.
+fn at_proxy(entry: &Entry, offer: &Offer, resource: &str, has_artifact: bool) -> Option<PluginAtProxy> {
+    let offered = offer.published.set(Kind::Filter).entries.get(resource);
+    let (state, message) = match (offer.translation.left_out.get(resource), offered) {
+        (Some(reason), _) if has_artifact => ("refused", Some(reason.clone())),
+        (Some(reason), _) => ("waiting", Some(reason.clone())),
+        (None, None) => return None,
+        (None, Some(offered)) => match entry.said.filters.get(resource) {
+            Some(Answer::Accepted(version)) if *version == offered.version => ("programmed", None),
+            Some(Answer::Refused(reason)) => ("refused", Some(reason.clone())),
+            Some(Answer::Accepted(_)) | None => ("waiting", None),
+        },
     };
-    PluginAtProxy {
+    Some(PluginAtProxy {
         node: entry.node.id.clone(),
         state: state.to_owned(),
         message,
-    }
+    })
 }
 
 fn proxy(entry: &Entry) -> Proxy {
-    let kinds = entry.kinds.iter().map(|(kind, answer)| {
+    let kinds = entry.said.kinds.iter().map(|(kind, answer)| {
         let text = match answer {
             Answer::Accepted(version) => format!("synced {version}"),
             Answer::Refused(reason) => format!("refused: {reason}"),

@@ -47,8 +47,8 @@ pub struct Translation {
     pub held: BTreeSet<String>,
     /// What users should know, in a stable order.
     pub notes: BTreeSet<Note>,
-    /// The plugins in the snapshot's filters, by ECDS name.
-    pub plugins: BTreeMap<String, Key>,
+    /// The plugins that apply and cannot run, by ECDS name, and why.
+    pub left_out: BTreeMap<String, String>,
 }
 
 /// A remark on an object.

@@ -1,6 +1,8 @@
 //! HTTP filters as a listener names them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,11 +94,53 @@ pub struct WasmVm {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WasmCode {
     /// The bytes themselves.
-    Inline(Arc<[u8]>),
+    Inline(InlineCode),
     /// A local file.
     File(PathBuf),
     /// To be fetched.
     Remote(RemoteCode),
+}
+
+/// The bytes of a module, which may be many. Clones share them, and are equal without a look at them.
+#[derive(Clone, Default, Eq)]
+pub struct InlineCode(Arc<[u8]>);
+
+impl From<&[u8]> for InlineCode {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<Vec<u8>> for InlineCode {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl AsRef<[u8]> for InlineCode {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl PartialEq for InlineCode {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+/// Tells modules apart without showing them: versions of resources are made from what this says.
+impl fmt::Debug for InlineCode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&self.0);
+        write!(
+            out,
+            "InlineCode({} bytes, {:016x})",
+            self.0.len(),
+            hasher.finish()
+        )
+    }
 }
 
 /// `envoy.config.core.v3.RemoteDataSource`.

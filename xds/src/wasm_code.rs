@@ -59,7 +59,7 @@ pub(crate) fn encode(code: &WasmCode) -> core::AsyncDataSource {
         })
     };
     let specifier = match code {
-        WasmCode::Inline(bytes) => local(data_source::Specifier::InlineBytes(bytes.to_vec())),
+        WasmCode::Inline(bytes) => local(data_source::Specifier::InlineBytes(bytes.as_ref().to_vec())),
         WasmCode::File(path) => local(data_source::Specifier::Filename(
             path.to_string_lossy().into_owned(),
         )),

@@ -1,5 +1,6 @@
 //! One artifact: fetch, verify, read, compile, and start once with the plugin's configuration.
 
+use leno_model::filter::InlineCode;
 use leno_oci::digest::Digest;
 use leno_oci::error::Error;
 use leno_oci::fetch::{Origin, PullPolicy, Request};
@@ -21,8 +22,8 @@ pub struct Checked {
     pub size: usize,
     /// As `proxy-wasm 0.2.1` or `component`.
     pub abi: String,
-    /// A component: only Leno's own proxies can run it.
-    pub is_component: bool,
+    /// The module, unless it is a component: only Leno's own proxies can run those, and they fetch by digest.
+    pub proxy_wasm: Option<InlineCode>,
 }
 
 /// Does all of it.
@@ -86,7 +87,10 @@ pub async fn check(tools: &Tools, job: &Job) -> Result<Checked, String> {
             .as_ref()
             .map(|artifact| artifact.resolved.to_string()),
         size: module.bytes.len(),
-        is_component: matches!(abi, Abi::Component),
+        proxy_wasm: match abi {
+            Abi::Component => None,
+            Abi::ProxyWasm(_) => Some(module.bytes.as_ref().into()),
+        },
         abi: abi.to_string(),
     })
 }

@@ -147,7 +147,7 @@ impl Ledger {
         }
     }
 
-    /// A job has ended. One whose plugin changed meanwhile counts for nothing.
+    /// A job has ended. One whose plugin changed meanwhile counts for nothing. Plugins of one module share its bytes.
     pub fn finished(&mut self, job: &Job, outcome: Result<Checked, String>, now: Instant) {
         let Some(plan) = self.plans.get_mut(&job.key) else {
             return;
@@ -156,9 +156,17 @@ impl Ledger {
             return;
         }
         plan.running = false;
+        let shared = outcome.as_ref().ok().and_then(|checked| {
+            let mut known = self.states.values().filter_map(|state| state.good.as_ref());
+            let same = known.find(|(_, known)| known.sha256 == checked.sha256);
+            same.and_then(|(_, known)| known.proxy_wasm.clone())
+        });
         let state = self.states.entry(job.key.clone()).or_default();
         match outcome {
-            Ok(checked) => {
+            Ok(mut checked) => {
+                if let Some(code) = shared {
+                    checked.proxy_wasm = Some(code);
+                }
                 state.good = Some((Arc::clone(&job.plugin), checked));
                 state.failure = None;
                 state.failures = 0;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leno_model::filter::{
-    DiscoveredFilter, FailurePolicy, FilterConfig, FilterSource, HttpFilter, RemoteCode, Router, WasmCode,
-    WasmFilter, WasmVm,
+    DiscoveredFilter, FailurePolicy, FilterConfig, FilterSource, HttpFilter, InlineCode, RemoteCode, Router,
+    WasmCode, WasmFilter, WasmVm,
 };
 use leno_model::listener::Direction;
 
-use super::scope::View;
+use super::scope::{Agent, View};
 use super::services::ARTIFACTS_CLUSTER;
 use super::{Artifacts, Note, Settings, Translation};
 use crate::api::meta::{Key, selects};
@@ -26,6 +26,8 @@ pub enum Artifact {
     Ready {
         /// Of the module, in hexadecimal digits.
         sha256: String,
+        /// The module, unless it is a component.
+        proxy_wasm: Option<InlineCode>,
         /// The plugin as it was when its artifact was taken: a new version that fails changes nothing, so module and
         /// configuration stay together.
         plugin: Arc<Object<WasmPlugin>>,
@@ -39,9 +41,6 @@ pub enum Artifact {
 
 /// The type URL of a Wasm filter's configuration.
 pub const WASM_TYPE_URL: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
-
-/// Which module a guest is, in its environment.
-const MODULE_VARIABLE: &str = "LENO_MODULE_SHA256";
 
 /// A listener, as plugins select it.
 #[derive(Clone, Copy, Debug)]
@@ -90,17 +89,20 @@ pub fn chain(
     let mut filters = Vec::with_capacity(plugins.len() + 1);
     for plugin in plugins {
         let key = plugin.meta.key();
-        let Some(code) = code(&plugin.spec, artifacts.get(&key)) else {
-            leave_out(plugin, artifacts.get(&key), site, translation);
-            continue;
-        };
         let name = resource_name(&key);
+        let code = match code(&plugin.spec, artifacts.get(&key), &view.agent) {
+            Ok(code) => code,
+            Err(reason) => {
+                leave_out(plugin, &reason, site, translation);
+                translation.left_out.insert(name, reason);
+                continue;
+            }
+        };
         let config = FilterConfig::Wasm(Box::new(wasm_filter(plugin, code)));
         translation
             .snapshot
             .filters
             .insert(name.clone(), Arc::new(config));
-        translation.plugins.insert(name.clone(), key);
         filters.push(HttpFilter {
             name,
             source: FilterSource::Discovered(DiscoveredFilter {
@@ -119,16 +121,7 @@ pub fn chain(
     filters
 }
 
-fn leave_out(
-    plugin: &Object<WasmPlugin>,
-    artifact: Option<&Artifact>,
-    site: Site<'_>,
-    translation: &mut Translation,
-) {
-    let reason = match artifact {
-        Some(Artifact::Missing { reason }) => reason.as_str(),
-        Some(Artifact::Ready { .. }) | None => "its artifact is being fetched",
-    };
+fn leave_out(plugin: &Object<WasmPlugin>, reason: &str, site: Site<'_>, translation: &mut Translation) {
     let effect = if plugin.spec.fail_strategy == FailStrategy::Open {
         "traffic passes without it (FAIL_OPEN)"
     } else {
@@ -142,20 +135,30 @@ fn leave_out(
     });
 }
 
-fn code(spec: &WasmPlugin, artifact: Option<&Artifact>) -> Option<WasmCode> {
+/// Where `agent` finds the module, or why it cannot have it.
+fn code(spec: &WasmPlugin, artifact: Option<&Artifact>, agent: &Agent) -> Result<WasmCode, String> {
     // As in Istio, a file is one of the proxy's own file system.
     if let Some(path) = spec.url.strip_prefix("file://") {
-        return Some(WasmCode::File(PathBuf::from(path)));
+        return Ok(WasmCode::File(PathBuf::from(path)));
     }
-    match artifact {
-        Some(Artifact::Ready { sha256, .. }) => Some(WasmCode::Remote(RemoteCode {
+    let (sha256, proxy_wasm) = match artifact {
+        Some(Artifact::Ready {
+            sha256, proxy_wasm, ..
+        }) => (sha256, proxy_wasm),
+        Some(Artifact::Missing { reason }) => return Err(reason.clone()),
+        None => return Err("its artifact is being fetched".to_owned()),
+    };
+    match (agent, proxy_wasm) {
+        (Agent::Leno, _) => Ok(WasmCode::Remote(RemoteCode {
             uri: format!("http://{ARTIFACTS_CLUSTER}/artifacts/sha256/{sha256}"),
             cluster: ARTIFACTS_CLUSTER.to_owned(),
             timeout: Duration::from_secs(30),
             sha256: sha256.clone(),
             retries: 5,
         })),
-        Some(Artifact::Missing { .. }) | None => None,
+        // Envoy would run the chain without a module that it has yet to fetch.
+        (Agent::Other(_), Some(code)) => Ok(WasmCode::Inline(code.clone())),
+        (Agent::Other(name), None) => Err(format!("{name} cannot run components; push a Proxy-Wasm build")),
     }
 }
 
@@ -168,11 +171,6 @@ fn wasm_filter(plugin: &Object<WasmPlugin>, code: WasmCode) -> WasmFilter {
             EnvSource::Inline => drop(environment.insert(env.name.clone(), env.value.clone())),
             EnvSource::Host => drop(host_environment.insert(env.name.clone())),
         }
-    }
-    // Envoy tells VMs apart by id, configuration, environment and code, but by an empty code while that is yet to be
-    // fetched: without this, plugins of one namespace would all run the module that came first.
-    if let WasmCode::Remote(remote) = &code {
-        environment.insert(MODULE_VARIABLE.to_owned(), remote.sha256.clone());
     }
     let configuration = spec
         .plugin_config

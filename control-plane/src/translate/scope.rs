@@ -7,10 +7,32 @@ use std::collections::BTreeMap;
 pub struct View {
     /// The side of the workload.
     pub role: Role,
+    /// The program.
+    pub agent: Agent,
     /// The workload's namespace.
     pub namespace: String,
     /// The workload's labels.
     pub labels: BTreeMap<String, String>,
+}
+
+/// Which program a proxy is: they differ in how modules reach them, and in which they can run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Agent {
+    /// Ours: fetches modules by digest, runs Proxy-Wasm and components.
+    Leno,
+    /// Any other, by the name that it gives itself: takes modules inline, runs Proxy-Wasm only.
+    Other(String),
+}
+
+impl Agent {
+    /// From `user_agent_name` of a node.
+    pub fn named(name: &str) -> Self {
+        match name {
+            "leno" => Self::Leno,
+            "" => Self::Other("a proxy without a name".to_owned()),
+            other => Self::Other(other.to_owned()),
+        }
+    }
 }
 
 /// The first part of Istio's node id.
@@ -23,12 +45,12 @@ pub enum Role {
 }
 
 impl View {
-    /// Reads what a proxy says of itself: an id as Istio writes it (`sidecar~IP~NAME.NAMESPACE~DOMAIN`), and the
-    /// metadata `NAMESPACE` and `LABELS`.
+    /// Reads what a proxy says of itself: an id as Istio writes it (`sidecar~IP~NAME.NAMESPACE~DOMAIN`), the name of
+    /// its program, and the metadata `NAMESPACE` and `LABELS`.
     ///
     /// # Errors
     /// Says what the node should say.
-    pub fn of_node(id: &str, metadata: &serde_json::Value) -> Result<Self, String> {
+    pub fn of_node(id: &str, agent: &str, metadata: &serde_json::Value) -> Result<Self, String> {
         let parts: Vec<&str> = id.split('~').collect();
         let role = match parts.first().copied() {
             Some("router") => Role::Gateway,
@@ -64,6 +86,7 @@ impl View {
             .unwrap_or_default();
         Ok(Self {
             role,
+            agent: Agent::named(agent),
             namespace,
             labels,
         })
@@ -104,21 +127,24 @@ pub fn full_host(host: &str, namespace: &str) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{Role, View, host_matches, is_exported};
+    use super::{Agent, Role, View, host_matches, is_exported};
 
     #[test]
     fn nodes_say_who_they_are() {
         let view = View::of_node(
             "sidecar~10.0.0.7~web-5d.shop~shop.svc.cluster.local",
+            "leno",
             &json!({"LABELS": {"app": "web"}, "ISTIO_VERSION": "1.30.0"}),
         )
         .expect("a view");
         assert_eq!((view.role, view.namespace.as_str()), (Role::Sidecar, "shop"));
+        assert_eq!(view.agent, Agent::Leno);
         assert_eq!(view.labels["app"], "web");
-        let named = View::of_node("router~::1~g.a~x", &json!({"NAMESPACE": "b"})).expect("a view");
+        let named = View::of_node("router~::1~g.a~x", "envoy", &json!({"NAMESPACE": "b"})).expect("a view");
         assert_eq!((named.role, named.namespace.as_str()), (Role::Gateway, "b"));
+        assert_eq!(named.agent, Agent::Other("envoy".to_owned()));
         assert!(
-            View::of_node("node-1", &json!({}))
+            View::of_node("node-1", "leno", &json!({}))
                 .expect_err("refused")
                 .contains("router~")
         );

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use leno_model::cluster::{Balance, Cluster, Discovery, Limits, UpstreamProtocol};
 use leno_model::endpoint::{Endpoint, Host, LoadAssignment, Locality, LocalityEndpoints};
+use leno_model::filter::{FilterConfig, WasmCode};
 
 use super::scope::{View, full_host, is_exported};
 use super::{Settings, Translation};
@@ -117,12 +118,24 @@ pub fn clusters(services: &Services, settings: &Settings, translation: &mut Tran
             }
         }
     }
-    if !translation.snapshot.filters.is_empty() {
+    if translation
+        .snapshot
+        .filters
+        .values()
+        .any(|filter| is_remote(filter))
+    {
         let cluster = single(ARTIFACTS_CLUSTER, settings.artifacts);
         translation
             .snapshot
             .clusters
             .insert(cluster.name.clone(), Arc::new(cluster));
+    }
+}
+
+fn is_remote(filter: &FilterConfig) -> bool {
+    match filter {
+        FilterConfig::Wasm(wasm) => matches!(wasm.vm.code, WasmCode::Remote(_)),
+        FilterConfig::Router(_) => false,
     }
 }
 

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use leno_model::filter::InlineCode;
+
 use super::plugins::Artifact;
-use super::scope::{Role, View};
+use super::scope::{Agent, Role, View};
 use super::{Artifacts, Settings, Translation, translate};
+use crate::api::wasm_plugin::WasmPlugin;
 use crate::folder::document::{read_document, split};
-use crate::world::World;
+use crate::world::{Object, World};
 
 fn world(text: &str) -> World {
     let mut world = World::default();
@@ -25,6 +28,7 @@ fn view(role: Role, labels: &[(&str, &str)]) -> View {
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     View {
         role,
+        agent: Agent::Leno,
         namespace: "shop".to_owned(),
         labels: labels.collect(),
     }
@@ -40,14 +44,26 @@ fn check(world: &World, artifacts: &Artifacts, view: &View) -> Translation {
 }
 
 fn ready(world: &World) -> Artifacts {
-    let good = |plugin: &Arc<_>| Artifact::Ready {
+    let code = InlineCode::from(&b"\0asm"[..]);
+    artifacts(world, |plugin| Artifact::Ready {
         sha256: "ab".repeat(32),
+        proxy_wasm: Some(code.clone()),
         plugin: Arc::clone(plugin),
-    };
-    world
-        .wasm_plugins
-        .iter()
-        .map(|(key, plugin)| (key.clone(), good(plugin)))
+    })
+}
+
+fn components(world: &World) -> Artifacts {
+    artifacts(world, |plugin| Artifact::Ready {
+        sha256: "cd".repeat(32),
+        proxy_wasm: None,
+        plugin: Arc::clone(plugin),
+    })
+}
+
+fn artifacts(world: &World, artifact: impl Fn(&Arc<Object<WasmPlugin>>) -> Artifact) -> Artifacts {
+    let plugins = world.wasm_plugins.iter();
+    plugins
+        .map(|(key, plugin)| (key.clone(), artifact(plugin)))
         .collect()
 }
 
@@ -129,18 +145,9 @@ fn plugins_run_by_phase_then_priority_then_age() {
 fn a_plugin_without_its_artifact_holds_its_listeners_unless_it_fails_open() {
     let world = world(SHOP);
     let gateway = view(Role::Gateway, &[("istio", "ingressgateway")]);
-    let missing: Artifacts = world
-        .wasm_plugins
-        .keys()
-        .map(|key| {
-            (
-                key.clone(),
-                Artifact::Missing {
-                    reason: "404".to_owned(),
-                },
-            )
-        })
-        .collect();
+    let missing = artifacts(&world, |_| Artifact::Missing {
+        reason: "404".to_owned(),
+    });
     let translation = check(&world, &missing, &gateway);
     assert!(translation.held.contains("0.0.0.0_8080"));
     let open = self::world(&SHOP.replace("phase: AUTHZ", "phase: AUTHZ\n  failStrategy: FAIL_OPEN"));
@@ -155,6 +162,41 @@ fn a_plugin_without_its_artifact_holds_its_listeners_unless_it_fails_open() {
         note.message,
         "spec.url: 404; traffic passes without it (FAIL_OPEN)"
     );
+}
+
+#[test]
+fn a_proxy_that_is_not_leno_gets_modules_inline() {
+    let world = world(SHOP);
+    let envoy = View {
+        agent: Agent::named("envoy"),
+        ..view(Role::Gateway, &[("istio", "ingressgateway")])
+    };
+    let snapshot = check(&world, &ready(&world), &envoy).snapshot;
+    assert!(!snapshot.clusters.contains_key("leno-artifacts"));
+    insta::with_settings!({ snapshot_path => "testdata" }, { insta::assert_debug_snapshot!("inline", snapshot.filters) });
+}
+
+#[test]
+fn a_component_is_kept_from_proxies_that_cannot_run_it() {
+    let world = world(SHOP);
+    let leno = view(Role::Gateway, &[("istio", "ingressgateway")]);
+    let envoy = View {
+        agent: Agent::named("envoy"),
+        ..leno.clone()
+    };
+    let runs = check(&world, &components(&world), &leno);
+    assert!(runs.left_out.is_empty() && !runs.snapshot.filters.is_empty());
+
+    let name = "extensions.istio.io/wasmplugin/shop.auth";
+    let reason = "envoy cannot run components; push a Proxy-Wasm build";
+    let closed = check(&world, &components(&world), &envoy);
+    assert_eq!(closed.left_out[name], reason);
+    assert!(closed.held.contains("0.0.0.0_8080"), "{:?}", closed.held);
+
+    let open = self::world(&SHOP.replace("phase: AUTHZ", "phase: AUTHZ\n  failStrategy: FAIL_OPEN"));
+    let open = check(&open, &components(&open), &envoy);
+    assert_eq!(open.left_out[name], reason);
+    assert!(open.held.is_empty() && open.snapshot.filters.is_empty());
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl Fetcher {
     /// A sentence that names the source and what is wrong with it.
     pub async fn fetch(&self, code: &WasmCode) -> Result<Bytes, String> {
         match code {
-            WasmCode::Inline(bytes) => Ok(Bytes::from_owner(Arc::clone(bytes))),
+            WasmCode::Inline(bytes) => Ok(Bytes::from_owner(bytes.clone())),
             WasmCode::File(path) => {
                 let bytes = tokio::fs::read(path).await;
                 bytes

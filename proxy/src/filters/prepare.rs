@@ -123,7 +123,7 @@ impl Prepared {
 
 fn guest(wasm: &WasmFilter, code: Option<&[u8]>, shared: &Shared) -> Result<Guest, Invalid> {
     let inline = match &wasm.vm.code {
-        WasmCode::Inline(bytes) => Some(&**bytes),
+        WasmCode::Inline(bytes) => Some(bytes.as_ref()),
         WasmCode::File(_) | WasmCode::Remote(_) => None,
     };
     if let Some(native) = inline.and_then(|name| shared.native(name)) {

@@ -42,7 +42,7 @@ fn config(configuration: &str) -> WasmFilter {
         root_id: "root".into(),
         vm: WasmVm {
             id: "ns".into(),
-            code: WasmCode::Inline(Arc::from(&b"probe"[..])),
+            code: WasmCode::Inline(b"probe"[..].into()),
             configuration: Vec::new(),
             environment: BTreeMap::new(),
             host_environment: BTreeSet::new(),
@@ -124,7 +124,7 @@ fn a_configuration_that_does_not_start_is_refused_with_its_reason() {
         "config.vm_config.code: the module has not been fetched"
     );
     let mut html = config("");
-    html.vm.code = WasmCode::Inline(Arc::from(&b"<html>"[..]));
+    html.vm.code = WasmCode::Inline(b"<html>"[..].into());
     let refusal = refused(html);
     assert!(
         refusal.starts_with("config.vm_config.code: not a WebAssembly module"),

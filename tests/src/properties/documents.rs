@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use leno_control_plane::folder::document::{read_document, split};
-use leno_control_plane::translate::scope::{Role, View};
+use leno_control_plane::translate::scope::{Agent, Role, View};
 use leno_control_plane::translate::{Settings, translate};
 use leno_control_plane::world::World;
 use leno_proxy::router::RouteTable;
@@ -67,6 +67,7 @@ fn translates(world: &World, role: Role, namespace: &str) {
         .map(|(name, value)| (name.clone(), value.clone()));
     let view = View {
         role,
+        agent: Agent::Leno,
         namespace: namespace.to_owned(),
         labels: labels.chain([("app".to_owned(), "shop".to_owned())]).collect(),
     };

@@ -1,7 +1,7 @@
 //! What a control plane offers one view: every resource encoded once, with a version that depends on its content.
 
 use std::collections::BTreeMap;
-use std::fmt::{Debug, Write};
+use std::fmt::Write;
 use std::sync::Arc;
 
 use leno_model::snapshot::Snapshot;
@@ -38,16 +38,12 @@ pub struct Published {
 }
 
 impl Published {
-    /// Encodes what changed since `previous`; the rest is shared with it.
-    pub fn new(snapshot: &Snapshot, previous: Option<&Self>) -> Self {
+    /// Encodes what is in none of `others`; the rest is shared with them. Where most is shared should come first.
+    pub fn new<'a>(snapshot: &Snapshot, others: impl IntoIterator<Item = &'a Self>) -> Self {
+        let others: Vec<&Self> = others.into_iter().collect();
         let sets = Kind::ALL.into_iter().map(|kind| {
-            let before = previous.and_then(|previous| previous.sets.get(&kind));
             let entries: BTreeMap<String, Arc<Entry>> = resources(snapshot, kind)
-                .map(|resource| {
-                    let name = resource.name().to_owned();
-                    let before = before.and_then(|set| set.entries.get(&name));
-                    (name, entry(resource, before))
-                })
+                .map(|resource| (resource.name().to_owned(), entry(resource, &others)))
                 .collect();
             let version = set_version(&entries);
             (kind, Set { version, entries })
@@ -84,13 +80,13 @@ fn resources(snapshot: &Snapshot, kind: Kind) -> Box<dyn Iterator<Item = Resourc
     }
 }
 
-fn entry(resource: Resource, before: Option<&Arc<Entry>>) -> Arc<Entry> {
-    if let Some(before) = before
-        && before.resource == resource
-    {
-        return before.clone();
-    }
-    Entry::new(resource)
+fn entry(resource: Resource, others: &[&Published]) -> Arc<Entry> {
+    let known = others
+        .iter()
+        .filter_map(|other| other.set(resource.kind()).entries.get(resource.name()))
+        .find(|entry| entry.resource == resource)
+        .cloned();
+    known.unwrap_or_else(|| Entry::new(resource))
 }
 
 impl Entry {
@@ -110,7 +106,7 @@ impl Entry {
 
 /// The digest of what the resource means. Not of its bytes: maps have no order on the wire, so two replicas may
 /// write the same resource in two ways.
-fn content_version(resource: &impl Debug) -> String {
+fn content_version(resource: &Resource) -> String {
     let mut digest = DigestWriter(Sha256::new());
     write!(digest, "{resource:?}").expect("writing to a digest cannot fail");
     digest.finish()

@@ -23,14 +23,21 @@ use crate::resource::{Kind, Resource};
 pub enum Event {
     /// The proxy said who it is.
     Connected(Node),
+    /// The proxy came with these.
+    Claimed {
+        /// Of which kind.
+        kind: Kind,
+        /// By name.
+        versions: BTreeMap<String, String>,
+    },
     /// A response was taken.
     Accepted {
         /// Of which kind.
         kind: Kind,
         /// The version of the set that it belonged to.
         version: String,
-        /// What stood in it, removed names too.
-        names: Vec<String>,
+        /// What stood in it, by name; `None` was removed.
+        versions: BTreeMap<String, Option<String>>,
     },
     /// A response was refused, at least in part.
     Refused {
@@ -38,8 +45,8 @@ pub enum Event {
         kind: Kind,
         /// The version of the set that it belonged to.
         version: String,
-        /// What stood in it, removed names too.
-        names: Vec<String>,
+        /// What stood in it, by name; `None` was removed.
+        versions: BTreeMap<String, Option<String>>,
         /// In the words of the proxy.
         reason: String,
     },
@@ -164,12 +171,14 @@ impl Session {
     fn on_delta_request(&mut self, kind: Kind, request: DeltaRequest) -> Option<Event> {
         let is_first = !self.watches.contains_key(&kind);
         let watch = self.watches.entry(kind).or_default();
-        let event = answered(kind, watch, &request.nonce, request.error.as_ref());
+        let mut event = answered(kind, watch, &request.nonce, request.error.as_ref());
         if is_first {
-            let claimed = request.initial_versions.into_iter();
+            let versions = request.initial_versions;
+            let claimed = versions.clone().into_iter();
             watch.held = claimed
                 .map(|(name, version)| (name, Held::Claimed(version)))
                 .collect();
+            event = (!versions.is_empty()).then_some(Event::Claimed { kind, versions });
             watch.all = request.subscribe.is_empty() && kind.is_complete_in_sotw();
             watch.owes_response = true;
         }
@@ -257,7 +266,7 @@ impl Session {
         let sent = Sent {
             nonce: self.last_nonce.to_string(),
             version: set.version.clone(),
-            names: change.names(),
+            versions: change.versions(),
         };
         let head = (&self.control_plane, &sent);
         messages.push(match self.variant {
@@ -319,12 +328,12 @@ fn answered(kind: Kind, watch: &mut Watch, nonce: &str, error: Option<&String>) 
         None => Event::Accepted {
             kind,
             version: sent.version,
-            names: sent.names,
+            versions: sent.versions,
         },
         Some(reason) => Event::Refused {
             kind,
             version: sent.version,
-            names: sent.names,
+            versions: sent.versions,
             reason: reason.clone(),
         },
     })

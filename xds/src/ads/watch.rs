@@ -40,7 +40,7 @@ pub(crate) enum Held {
 pub(crate) struct Sent {
     pub(crate) nonce: String,
     pub(crate) version: String,
-    pub(crate) names: Vec<String>,
+    pub(crate) versions: BTreeMap<String, Option<String>>,
 }
 
 /// Make before break: first nothing is taken away that listeners and routes may still use, then it is.
@@ -140,9 +140,11 @@ impl Change {
         self.entries.is_empty() && self.removed.is_empty()
     }
 
-    pub(crate) fn names(&self) -> Vec<String> {
-        let entries = self.entries.iter().map(|(name, _)| name);
-        entries.chain(&self.removed).cloned().collect()
+    pub(crate) fn versions(&self) -> BTreeMap<String, Option<String>> {
+        let entries = self.entries.iter();
+        let entries = entries.map(|(name, entry)| (name.clone(), Some(entry.version.clone())));
+        let removed = self.removed.iter().map(|name| (name.clone(), None));
+        entries.chain(removed).collect()
     }
 
     pub(crate) fn resources(&self) -> Vec<DeltaResource> {

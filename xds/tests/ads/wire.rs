@@ -93,14 +93,14 @@ impl Wire {
     }
 
     pub(crate) fn publish(&mut self, snapshot: &Snapshot) {
-        self.published = Arc::new(Published::new(snapshot, Some(&self.published)));
+        self.published = Arc::new(Published::new(snapshot, Some(&*self.published)));
         let published = self.published.clone();
         self.down.extend(self.server.publish(published));
     }
 
     /// Changes what is offered without telling anybody, as while the stream is down.
     pub(crate) fn publish_unseen(&mut self, snapshot: &Snapshot) {
-        self.published = Arc::new(Published::new(snapshot, Some(&self.published)));
+        self.published = Arc::new(Published::new(snapshot, Some(&*self.published)));
     }
 
     /// Moves messages until both ends are silent; `check` looks at the proxy after each update.

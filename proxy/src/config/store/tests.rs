@@ -204,7 +204,7 @@ fn guest(name: &str) -> Arc<FilterConfig> {
         root_id: String::new(),
         vm: WasmVm {
             id: String::new(),
-            code: WasmCode::Inline(Arc::from(*b"\0asm")),
+            code: WasmCode::Inline(b"\0asm"[..].into()),
             configuration: Vec::new(),
             environment: Default::default(),
             host_environment: Default::default(),
