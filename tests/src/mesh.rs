@@ -21,6 +21,7 @@ pub struct ControlPlane {
     /// Registry, artifacts and status.
     pub http: SocketAddr,
     folder: PathBuf,
+    home: PathBuf,
 }
 
 impl ControlPlane {
@@ -32,33 +33,21 @@ impl ControlPlane {
         let (xds, http) = (free_address(), free_address());
         let documents = folder.join("documents");
         std::fs::create_dir_all(&documents).expect("the folder can be written");
-        let arguments = [
-            "--folder".to_owned(),
-            documents.display().to_string(),
-            "--state".to_owned(),
-            folder.join("state").display().to_string(),
-            "--xds".to_owned(),
-            xds.to_string(),
-            "--http".to_owned(),
-            http.to_string(),
-            "--poll".to_owned(),
-            "1".to_owned(),
-        ];
-        let program = peers::program("leno-control-plane");
-        let mut process = Running::start("leno-control-plane", folder, &program, arguments);
-        until("the control plane is ready", || {
-            if let Err(ended) = process.alive() {
-                panic!("{ended}");
-            }
-            page(http, "/ready")
-        })
-        .await;
         Self {
-            process,
+            process: start(folder, xds, http).await,
             xds,
             http,
             folder: documents,
+            home: folder.to_owned(),
         }
+    }
+
+    /// Starts it again, as it was, after it was killed.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub async fn start_again(&mut self) {
+        self.process = start(&self.home, self.xds, self.http).await;
     }
 
     /// Writes a document, in one step.
@@ -126,6 +115,31 @@ impl ControlPlane {
         let pushed = registry::push(self.http, &repository, "v1", peers::module_bytes(filter), None).await;
         pushed.unwrap_or_else(|error| panic!("push of {filter}: {error:#}"));
     }
+}
+
+async fn start(home: &Path, xds: SocketAddr, http: SocketAddr) -> Running {
+    let arguments = [
+        "--folder".to_owned(),
+        home.join("documents").display().to_string(),
+        "--state".to_owned(),
+        home.join("state").display().to_string(),
+        "--xds".to_owned(),
+        xds.to_string(),
+        "--http".to_owned(),
+        http.to_string(),
+        "--poll".to_owned(),
+        "1".to_owned(),
+    ];
+    let program = peers::program("leno-control-plane");
+    let mut process = Running::start("leno-control-plane", home, &program, arguments);
+    until("the control plane is ready", || {
+        if let Err(ended) = process.alive() {
+            panic!("{ended}");
+        }
+        page(http, "/ready")
+    })
+    .await;
+    process
 }
 
 /// The text with every `from` replaced by its `to`.

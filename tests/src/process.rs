@@ -90,6 +90,15 @@ impl Running {
         number.unwrap_or_else(|| panic!("{path} has no VmRSS: {text}"))
     }
 
+    /// Ends it at once, as a crash does.
+    ///
+    /// # Panics
+    /// It cannot be ended.
+    pub fn kill(&mut self) {
+        let ended = self.child.kill().and_then(|()| self.child.wait());
+        ended.unwrap_or_else(|error| panic!("{}: {error}", self.name));
+    }
+
     /// Asks it to end and waits until it has.
     ///
     /// # Panics
