@@ -20,9 +20,10 @@ pub(super) fn check(input: &[u8]) {
     let mut namespaces = vec!["default".to_owned()];
     for (first_line, document) in split(text) {
         let before = document.as_ptr().addr() - text.as_ptr().addr();
-        assert_eq!(
-            text[..before].matches('\n').count() + 1,
-            first_line,
+        // Behind a marker without a line end stands a document of nothing.
+        let line = text[..before].matches('\n').count() + 1;
+        assert!(
+            document.is_empty() || line == first_line,
             "where {document:?} begins"
         );
         match read_document(document) {
@@ -33,8 +34,8 @@ pub(super) fn check(input: &[u8]) {
             }
             Err(refused) => {
                 assert!(!refused.message.is_empty());
-                // The end of a document is behind its last line end.
-                let lines = document.matches('\n').count() + 1;
+                // What is missing at the end of a document is missing behind its last line.
+                let lines = document.lines().count() + 1;
                 assert!(
                     (1..=lines).contains(&refused.line),
                     "line {} of {lines}: {document}",
