@@ -17,6 +17,9 @@ pub struct RouteConfiguration {
     pub edits: HeaderEdits,
     /// `false`: the port of the authority takes part in the match of domains.
     pub ignore_port_in_host: bool,
+    /// Whether a route to a cluster that is not there is refused. `None`: only where the configuration stands in a
+    /// listener, as Envoy has it.
+    pub validate_clusters: Option<bool>,
 }
 
 /// `envoy.config.route.v3.VirtualHost`.

@@ -28,14 +28,27 @@ pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>>
     Ok(sockets)
 }
 
+/// Whether [`bind`] would succeed now. Nothing listens meanwhile, so that no connection is lost.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn check(address: SocketAddr) -> io::Result<()> {
+    bound_socket(address).map(drop)
+}
+
 fn bind_one(address: SocketAddr) -> io::Result<StdListener> {
+    let socket = bound_socket(address)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bound_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// The next connection. Running out of descriptors or memory is waited out, with growing pauses: connections that

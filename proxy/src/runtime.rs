@@ -33,7 +33,8 @@ use crate::upstream::{ClusterRuntime, Clusters, Common};
 /// What a worker is told to run.
 pub type Plan = plan::Plan<Arc<Prepared>>;
 
-type ListenerPlan = plan::ListenerPlan<Arc<Prepared>>;
+/// One of its listeners.
+pub type ListenerPlan = plan::ListenerPlan<Arc<Prepared>>;
 
 type HttpPlan = plan::HttpPlan<Arc<Prepared>>;
 

@@ -10,28 +10,24 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use leno_model::bootstrap::Bootstrap;
 use leno_sdk::native::NativeFactory;
-use leno_wasm::{Engine, Limits};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::access_log::sinks::Sinks;
 use crate::admin::{self, Life, Order, Shared};
 use crate::config::boot;
-use crate::config::driver::{Config, Ends};
-use crate::config::fetch::Fetcher;
-use crate::config::link;
-use crate::config::notes::Notes;
+use crate::config::driver::Config;
 use crate::config::plan::Plan;
-use crate::config::prepare::Preparer;
-use crate::filters;
+use crate::config::prepare::Addresses;
 use crate::logging;
 use crate::options::{Mode, Options};
 use crate::stats::Registry;
 use crate::worker;
+
+mod parts;
 
 mod publish;
 
@@ -88,7 +84,7 @@ pub async fn check(options: &Options, natives: Vec<NativeFactory>) -> Result<(),
     let bootstrap = Arc::new(boot::load(options)?);
     let registry = Registry::new();
     let sinks = Sinks::new(&registry, options.flush_interval());
-    let (mut config, _kept) = parts(bootstrap, natives, &registry, &sinks)?;
+    let (mut config, _kept) = parts::make(bootstrap, natives, &registry, &sinks, Addresses::Ignored)?;
     config
         .load_bootstrap()
         .await
@@ -117,7 +113,13 @@ impl Server {
         let bootstrap = Arc::new(boot::load(&options)?);
         let registry = Registry::new();
         let sinks = Sinks::new(&registry, options.flush_interval());
-        let (mut config, mut loose) = parts(Arc::clone(&bootstrap), natives, &registry, &sinks)?;
+        let (mut config, mut loose) = parts::make(
+            Arc::clone(&bootstrap),
+            natives,
+            &registry,
+            &sinks,
+            Addresses::Checked,
+        )?;
         config
             .load_bootstrap()
             .await
@@ -164,52 +166,6 @@ impl Server {
         }
         Ok(handle)
     }
-}
-
-/// What [`parts`] leaves for its caller.
-struct Loose {
-    plans: watch::Receiver<Option<Arc<Plan>>>,
-    initialized: watch::Receiver<bool>,
-    ask_views: mpsc::Sender<oneshot::Sender<crate::config::view::View>>,
-    filters: Arc<filters::Shared>,
-    link: Option<link::Link>,
-}
-
-fn parts(
-    bootstrap: Arc<Bootstrap>,
-    natives: Vec<NativeFactory>,
-    registry: &Arc<Registry>,
-    sinks: &Arc<Sinks>,
-) -> Result<(Config, Loose), String> {
-    let engine = Engine::new(Limits::default()).map_err(|error| error.to_string())?;
-    let (plans, seen_plans) = watch::channel(None);
-    let (initialized, seen_initialized) = watch::channel(false);
-    let (ask_views, views) = mpsc::channel(4);
-    let (link, from_server, to_server) = link::connect(&bootstrap);
-    let filters = Arc::new(filters::Shared::new(engine, Arc::clone(registry), natives));
-    let known: watch::Receiver<Option<Arc<Plan>>> = seen_plans.clone();
-    let find_cluster = move |name: &str| known.borrow().as_ref()?.clusters.get(name).cloned();
-    let preparer = Preparer::new(
-        Fetcher::new(Box::new(find_cluster)),
-        Arc::clone(&filters),
-        Arc::clone(sinks),
-    );
-    let ends = Ends {
-        from_server,
-        to_server,
-        views,
-        plans,
-        initialized,
-    };
-    let config = Config::new(bootstrap, preparer, Notes::new(Arc::clone(registry)), ends);
-    let loose = Loose {
-        plans: seen_plans,
-        initialized: seen_initialized,
-        ask_views,
-        filters,
-        link,
-    };
-    Ok((config, loose))
 }
 
 impl Handle {

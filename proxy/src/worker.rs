@@ -24,7 +24,7 @@ use crate::filters;
 use crate::filters::host::{Answer, Caller};
 use crate::filters::slots::Slots;
 use crate::listener;
-use crate::runtime::{Generation, HttpRuntime, Maker, Plan};
+use crate::runtime::{Generation, HttpRuntime, ListenerPlan, Maker, Plan};
 use crate::stats::Registry;
 use crate::upstream::dns::Resolver;
 use crate::upstream::{self, Clusters, Common};
@@ -86,9 +86,19 @@ impl Caller for Calls {
 /// All workers, seen from the main side.
 pub struct Workers {
     workers: Vec<Worker>,
-    /// What is bound, by listener name: the address that was asked for, and the one that was given.
-    bound: BTreeMap<String, (SocketAddr, SocketAddr)>,
+    bound: BTreeMap<String, Bound>,
 }
+
+/// A listener that accepts.
+#[derive(Clone)]
+struct Bound {
+    asked: SocketAddr,
+    given: SocketAddr,
+    plan: Arc<ListenerPlan>,
+}
+
+/// By listener, for one worker.
+type Sockets = BTreeMap<String, StdListener>;
 
 struct Worker {
     commands: mpsc::UnboundedSender<Command>,
@@ -97,11 +107,7 @@ struct Worker {
 
 enum Command {
     /// Run this plan; sockets for listeners that are new.
-    Apply(
-        Arc<Plan>,
-        BTreeMap<String, StdListener>,
-        oneshot::Sender<Result<(), Invalid>>,
-    ),
+    Apply(Arc<Plan>, Sockets, oneshot::Sender<Result<(), Invalid>>),
     /// Accept nothing more, ask connections to end; answer when all have.
     Drain(oneshot::Sender<()>),
 }
@@ -136,32 +142,38 @@ impl Workers {
         })
     }
 
-    /// Has all workers run `plan`, and waits until they do.
+    /// Has all workers run `plan`, and waits until they do. A listener whose address cannot be bound stays as it
+    /// was, or closed; the next plan tries again.
     ///
     /// # Errors
-    /// An address cannot be bound, or a worker cannot run it; what ran before still runs there.
+    /// Such a listener, while all else runs; or a worker cannot run the plan: what ran before still runs there.
     pub async fn apply(&mut self, plan: Arc<Plan>) -> Result<(), Invalid> {
         let mut bound = BTreeMap::new();
-        let mut sockets: Vec<BTreeMap<String, StdListener>> = Vec::new();
-        sockets.resize_with(self.workers.len(), BTreeMap::new);
+        let mut sockets: Vec<Sockets> = Vec::new();
+        sockets.resize_with(self.workers.len(), Sockets::new);
+        let mut result = Ok(());
         for (name, listener) in &plan.listeners {
-            let asked = listener.listener.address;
-            if let Some(known) = self.bound.get(name).filter(|(known, _)| *known == asked) {
-                bound.insert(name.clone(), *known);
-                continue;
-            }
-            let refusal =
-                |error: io::Error| Invalid::new("address", format!("cannot listen on {asked}: {error}"));
-            let made = listener::bind(asked, self.workers.len()).and_then(|made| {
-                let address = made[0].local_addr()?;
-                Ok((made, address))
-            });
-            let (made, address) = made.map_err(|error| refusal(error).within(name))?;
-            bound.insert(name.clone(), (asked, address));
-            for (worker, socket) in sockets.iter_mut().zip(made) {
-                worker.insert(name.clone(), socket);
+            match self.bind(name, listener, &mut sockets) {
+                Ok(made) => drop(bound.insert(name.clone(), made)),
+                Err(refusal) => {
+                    let known = self.bound.get(name).map(|known| (name.clone(), known.clone()));
+                    bound.extend(known);
+                    result = result.and(Err(refusal.within(name)));
+                }
             }
         }
+        let plan = match result {
+            Ok(()) => plan,
+            Err(_) => Arc::new(Plan {
+                number: plan.number,
+                node: Arc::clone(&plan.node),
+                listeners: bound
+                    .iter()
+                    .map(|(name, bound)| (name.clone(), Arc::clone(&bound.plan)))
+                    .collect(),
+                clusters: plan.clusters.clone(),
+            }),
+        };
         let mut answers = Vec::new();
         for (worker, sockets) in self.workers.iter().zip(sockets) {
             let (answer, answered) = oneshot::channel();
@@ -171,17 +183,46 @@ impl Workers {
                 .send(Command::Apply(Arc::clone(&plan), sockets, answer));
             answers.push(answered);
         }
-        let mut result = Ok(());
+        let mut applied = Ok(());
         for answered in answers {
             let answer = answered
                 .await
                 .unwrap_or_else(|_| Err(Invalid::new("", "a worker thread has ended")));
-            result = result.and(answer);
+            applied = applied.and(answer);
         }
-        if result.is_ok() {
+        if applied.is_ok() {
             self.bound = bound;
         }
-        result
+        applied.and(result)
+    }
+
+    /// The sockets of a listener, unless it has them already.
+    fn bind(
+        &self,
+        name: &str,
+        listener: &Arc<ListenerPlan>,
+        sockets: &mut [Sockets],
+    ) -> Result<Bound, Invalid> {
+        let asked = listener.listener.address;
+        let bound = |given| Bound {
+            asked,
+            given,
+            plan: Arc::clone(listener),
+        };
+        if let Some(known) = self.bound.get(name).filter(|known| known.asked == asked) {
+            return Ok(bound(known.given));
+        }
+        let made = listener::bind(asked, self.workers.len()).and_then(|made| {
+            let given = made[0].local_addr()?;
+            Ok((made, given))
+        });
+        let refusal =
+            |error: io::Error| Invalid::new("address", format!("cannot listen on {asked}: {error}"));
+        let (made, given) = made.map_err(refusal)?;
+        for (worker, socket) in sockets.iter_mut().zip(made) {
+            worker.insert(name.to_owned(), socket);
+        }
+        Ok(bound(given))
     }
 
     /// Where listeners are bound, by name.
@@ -189,7 +230,7 @@ impl Workers {
     pub fn addresses(&self) -> BTreeMap<String, SocketAddr> {
         self.bound
             .iter()
-            .map(|(name, (_, given))| (name.clone(), *given))
+            .map(|(name, bound)| (name.clone(), bound.given))
             .collect()
     }
 
@@ -278,7 +319,7 @@ async fn run(maker: Maker, mut inbox: mpsc::UnboundedReceiver<Command>) {
 fn switch(
     made: &Rc<Generation>,
     current: &Rc<RefCell<Rc<Generation>>>,
-    mut sockets: BTreeMap<String, StdListener>,
+    mut sockets: Sockets,
     listeners: &mut BTreeMap<String, Accepting>,
     accepting: &mut JoinSet<()>,
 ) {

@@ -344,6 +344,33 @@ async fn an_update_changes_open_connections_and_keeps_pools() {
 }
 
 #[tokio::test]
+async fn a_listener_that_cannot_move_serves_where_it_was() {
+    let upstream = Upstream::start("u").await;
+    let clusters = vec![cluster("c", UpstreamProtocol::Http1, &[upstream.address])];
+    let mut proxy = Proxy::start(clusters.clone(), vec![forward("/", "c")]).await;
+    let old = proxy.address;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let wanted = taken.local_addr().unwrap();
+    let routes = || vec![forward("/hello", "c")];
+    let refusal = proxy.move_to(wanted, clusters.clone(), routes()).await;
+    assert_eq!(
+        refusal,
+        Err(format!(
+            "main.address: cannot listen on {wanted}: Address already in use (os error 98)"
+        ))
+    );
+    assert_eq!(proxy.address, old);
+    let mut client = Client::connect(old, Version::HTTP_11).await;
+    assert_eq!(ask(&mut client, "/count").await.0, 200, "with its old routes too");
+    drop(taken);
+    assert_eq!(proxy.move_to(wanted, clusters, routes()).await, Ok(()));
+    assert_eq!(proxy.address, wanted);
+    let mut client = Client::connect(wanted, Version::HTTP_11).await;
+    assert_eq!(ask(&mut client, "/count").await.0, 404);
+    assert_eq!(ask(&mut client, "/hello").await.0, 200);
+}
+
+#[tokio::test]
 async fn a_filter_sees_changes_and_answers() {
     let upstream = Upstream::start("u").await;
     for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::Http2] {

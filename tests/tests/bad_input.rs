@@ -573,6 +573,15 @@ async fn wrong_bootstraps_are_refused_with_their_file_and_field() {
             base(&[unknown], "shop"),
             vec!["filters.http.lua.v3.Lua"],
         ),
+        (
+            "cluster",
+            base(&[], "lost"),
+            vec![
+                "front: filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0].routes[0].route.cluster",
+                "unknown cluster `lost`",
+                "validate_clusters",
+            ],
+        ),
         ("page", bad_filter(&page), vec!["auth", "HTML"]),
         (
             "absent",

@@ -23,14 +23,9 @@ pub(crate) const FIELDS: &[Fields] = &[
             "response_headers_to_add",
             "response_headers_to_remove",
             "ignore_port_in_host_matching",
+            "validate_clusters",
         ],
-        no_effect: &[
-            (
-                "validate_clusters",
-                "a route to a cluster that is not there answers 503 until it is",
-            ),
-            ("metadata", "it is for people and for filters of other types"),
-        ],
+        no_effect: &[("metadata", "it is for people and for filters of other types")],
     },
     Fields {
         message: "envoy.config.route.v3.VirtualHost",
@@ -127,6 +122,7 @@ pub(crate) fn decode_inline(config: &route::RouteConfiguration) -> Result<RouteC
             response_remove: &config.response_headers_to_remove,
         })?,
         ignore_port_in_host: config.ignore_port_in_host_matching,
+        validate_clusters: config.validate_clusters.map(|validate| validate.value),
     })
 }
 
@@ -141,6 +137,7 @@ pub(crate) fn encode(value: &RouteConfiguration) -> route::RouteConfiguration {
         response_headers_to_add: edits.response_add,
         response_headers_to_remove: edits.response_remove,
         ignore_port_in_host_matching: value.ignore_port_in_host,
+        validate_clusters: value.validate_clusters.map(boolean),
         ..Default::default()
     }
 }

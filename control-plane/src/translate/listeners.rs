@@ -160,6 +160,7 @@ impl Context<'_> {
                 .collect(),
             edits: HeaderEdits::default(),
             ignore_port_in_host: true,
+            validate_clusters: None,
         }
     }
 
@@ -256,6 +257,7 @@ impl Context<'_> {
             virtual_hosts,
             edits: HeaderEdits::default(),
             ignore_port_in_host: true,
+            validate_clusters: None,
         };
         self.listener(
             address,

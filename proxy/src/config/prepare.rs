@@ -12,6 +12,7 @@ use crate::access_log::sinks::Sinks;
 use crate::config::fetch::Fetcher;
 use crate::config::store::parts::{Part, Ready};
 use crate::filters::{self, Prepared};
+use crate::listener;
 use crate::router::RouteTable;
 
 /// Parts that are compiled at once. Compiling takes all processors by itself, and workers need them more.
@@ -23,13 +24,29 @@ pub struct Preparer {
     fetcher: Arc<Fetcher>,
     shared: Arc<filters::Shared>,
     sinks: Arc<Sinks>,
+    addresses: Addresses,
     compiling: Arc<Semaphore>,
+}
+
+/// What is done about the addresses of listeners.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Addresses {
+    /// They must be free, or ours.
+    Checked,
+    /// They may be taken: nothing will listen.
+    Ignored,
 }
 
 impl Preparer {
     /// With these.
-    pub fn new(fetcher: Fetcher, shared: Arc<filters::Shared>, sinks: Arc<Sinks>) -> Self {
+    pub fn new(
+        fetcher: Fetcher,
+        shared: Arc<filters::Shared>,
+        sinks: Arc<Sinks>,
+        addresses: Addresses,
+    ) -> Self {
         Self {
+            addresses,
             fetcher: Arc::new(fetcher),
             shared,
             sinks,
@@ -80,6 +97,11 @@ impl Preparer {
     }
 
     fn listener(&self, listener: &Listener) -> Result<(), String> {
+        let address = listener.address;
+        if self.addresses == Addresses::Checked {
+            listener::check(address)
+                .map_err(|error| format!("address: cannot listen on {address}: {error}"))?;
+        }
         for chain in &listener.filter_chains {
             let NetworkFilter::Http(manager) = &chain.network;
             AccessLogger::new(&manager.access_log, &self.sinks).map_err(|refusal| refusal.to_string())?;
@@ -105,4 +127,68 @@ impl Preparer {
 
 fn of(wasm: &WasmFilter, reason: &str) -> String {
     format!("Wasm plugin {}: {reason}", wasm.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use leno_model::listener::{Direction, Listener};
+
+    use super::{Addresses, Preparer};
+    use crate::access_log::sinks::Sinks;
+    use crate::config::fetch::Fetcher;
+    use crate::config::store::parts::Part;
+    use crate::filters;
+    use crate::stats::Registry;
+
+    fn preparer(addresses: Addresses) -> Preparer {
+        let registry = Registry::new();
+        let engine = leno_wasm::Engine::new(leno_wasm::Limits::default()).unwrap();
+        let shared = filters::Shared::new(engine, Arc::clone(&registry), Vec::new());
+        let sinks = Sinks::new(&registry, Duration::from_secs(1));
+        Preparer::new(
+            Fetcher::new(Box::new(|_| None)),
+            Arc::new(shared),
+            sinks,
+            addresses,
+        )
+    }
+
+    async fn prepare(preparer: &Preparer, address: SocketAddr) -> Result<(), String> {
+        let listener = Listener {
+            name: "l".to_owned(),
+            address,
+            filter_chains: Vec::new(),
+            stat_prefix: String::new(),
+            direction: Direction::Unspecified,
+            per_connection_buffer_limit: 0,
+            access_log: Vec::new(),
+        };
+        preparer
+            .prepare(Part::Listener(Arc::new(listener)))
+            .await
+            .map(drop)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_refused_while_it_is() {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = other.local_addr().unwrap();
+        let checks = preparer(Addresses::Checked);
+        assert_eq!(
+            prepare(&checks, address).await,
+            Err(format!(
+                "address: cannot listen on {address}: Address already in use (os error 98)"
+            ))
+        );
+        assert_eq!(prepare(&preparer(Addresses::Ignored), address).await, Ok(()));
+        drop(other);
+        assert_eq!(prepare(&checks, address).await, Ok(()));
+        // Ours may be shared: that is how a listener with a new configuration begins.
+        let _own = crate::listener::bind(address, 2).unwrap();
+        assert_eq!(prepare(&checks, address).await, Ok(()));
+    }
 }

@@ -24,6 +24,8 @@ pub mod known;
 
 pub mod parts;
 
+mod references;
+
 mod warming;
 
 use known::{Known, Refusal, Slot, Stamp, put_known, put_slot, remove_dynamic};
@@ -294,6 +296,10 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
         let Pending { update, parts, .. } = pending;
         let (kind, is_static) = (update.kind, update.token.is_none());
         let mut refused = Vec::new();
+        // First, because what comes may take over an address from what goes.
+        for name in &update.removed {
+            self.remove(kind, name);
+        }
         for (versioned, parts) in update.resources.into_iter().zip(parts) {
             let name = versioned.resource.name().to_owned();
             match self.check(&versioned.resource, &parts, is_static) {
@@ -303,9 +309,6 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
         }
         for (name, reason) in update.refused.iter().chain(&refused) {
             self.refuse(kind, name, reason, &update.version, now);
-        }
-        for name in &update.removed {
-            self.remove(kind, name);
         }
         if !is_static {
             self.answered.insert(kind);
@@ -329,7 +332,26 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
         if in_bootstrap && !is_static {
             return Err("stands in the bootstrap and cannot be changed over xDS".to_owned());
         }
-        Ok(())
+        self.check_address(resource)?;
+        let known = |name: &str| self.clusters.get(name).is_some_and(Slot::exists);
+        references::check(resource, &known).map_err(|refusal| refusal.to_string())
+    }
+
+    /// Every worker has its own socket on an address, so the kernel would let two listeners share it by chance.
+    fn check_address(&self, resource: &Resource) -> Result<(), String> {
+        let Resource::Listener(listener) = resource else {
+            return Ok(());
+        };
+        let address = listener.address;
+        let other = self
+            .all_listeners()
+            .find(|other| other.name != listener.name && other.address == address);
+        match other {
+            Some(other) if address.port() != 0 => {
+                Err(format!("address: {address} is taken by listener {}", other.name))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn put(&mut self, versioned: Versioned, is_static: bool, now: Now) {

@@ -58,7 +58,7 @@ impl Publisher {
         self.published.load(Ordering::Relaxed)
     }
 
-    /// Has all workers run `plan`. When that fails, what they ran before goes on, and it is said.
+    /// Has all workers run `plan`. Where that fails, what they ran before goes on, and it is said.
     pub(super) async fn publish(&self, plan: Arc<Plan>) -> Result<(), Invalid> {
         let mut state = self.state.lock().await;
         self.published.store(plan.number, Ordering::Relaxed);
@@ -119,7 +119,7 @@ impl Publisher {
                 registry
                     .shared_counter("listener_manager.listener_create_failure", &[])
                     .inc();
-                tracing::error!(code = "plan_failed", number, reason = %refusal, "workers keep what they ran before");
+                tracing::error!(code = "plan_failed", number, reason = %refusal, "what it concerns stays as it was before");
             }
         }
         result

@@ -61,6 +61,19 @@ impl Proxy {
     pub(crate) async fn update(&mut self, clusters: Vec<Cluster>, routes: Vec<Route>) {
         self.workers.apply(plan(clusters, routes, None)).await.unwrap();
     }
+
+    /// As [`Proxy::update`], with the listener at another address; says what went wrong.
+    pub(crate) async fn move_to(
+        &mut self,
+        address: SocketAddr,
+        clusters: Vec<Cluster>,
+        routes: Vec<Route>,
+    ) -> Result<(), String> {
+        let plan = plan_at(address, clusters, routes, None);
+        let moved = self.workers.apply(plan).await;
+        self.address = self.workers.addresses()["main"];
+        moved.map_err(|refusal| refusal.to_string())
+    }
 }
 
 /// The filter, ready to start.
@@ -95,6 +108,15 @@ fn plan(
     routes: Vec<Route>,
     filter: Option<FilterPlan<Arc<Prepared>>>,
 ) -> Arc<leno_proxy::runtime::Plan> {
+    plan_at("127.0.0.1:0".parse().unwrap(), clusters, routes, filter)
+}
+
+fn plan_at(
+    address: SocketAddr,
+    clusters: Vec<Cluster>,
+    routes: Vec<Route>,
+    filter: Option<FilterPlan<Arc<Prepared>>>,
+) -> Arc<leno_proxy::runtime::Plan> {
     let manager = Arc::new(HttpConnectionManager {
         stat_prefix: "main".to_owned(),
         ..Default::default()
@@ -113,7 +135,7 @@ fn plan(
     };
     let listener = Listener {
         name: "main".to_owned(),
-        address: "127.0.0.1:0".parse().unwrap(),
+        address,
         filter_chains: vec![FilterChain {
             name: String::new(),
             network: NetworkFilter::Http(Arc::clone(&manager)),

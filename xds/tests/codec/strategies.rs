@@ -316,7 +316,9 @@ pub(crate) fn route_configuration() -> impl Strategy<Value = RouteConfiguration>
         option::of(retry()),
         overrides(),
     );
-    (name(), vec(host, 0..3), edits(), any::<bool>()).prop_map(|(name, hosts, edits, ignore_port_in_host)| {
+    let bools = (any::<bool>(), option::of(any::<bool>()));
+    (name(), vec(host, 0..3), edits(), bools).prop_map(|(name, hosts, edits, bools)| {
+        let (ignore_port_in_host, validate_clusters) = bools;
         let hosts = hosts.into_iter().enumerate();
         RouteConfiguration {
             name,
@@ -334,6 +336,7 @@ pub(crate) fn route_configuration() -> impl Strategy<Value = RouteConfiguration>
                 .collect(),
             edits,
             ignore_port_in_host,
+            validate_clusters,
         }
     })
 }

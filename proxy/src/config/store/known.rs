@@ -47,6 +47,11 @@ pub struct Slot<T, L> {
 }
 
 impl<T, L> Slot<T, L> {
+    /// It has been taken, whether it serves already or not.
+    pub fn exists(&self) -> bool {
+        self.active.is_some() || self.warming.is_some()
+    }
+
     /// It stands in the bootstrap.
     pub fn is_static(&self) -> bool {
         let active = self.active.as_ref().map(|(taken, _)| taken);

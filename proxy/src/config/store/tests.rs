@@ -14,7 +14,9 @@ use leno_model::filter::{
 };
 use leno_model::http::{HttpConnectionManager, RouteSource};
 use leno_model::listener::{Direction, FilterChain, Listener, NetworkFilter};
-use leno_model::route::RouteConfiguration;
+use leno_model::route::{
+    Forward, HeaderEdits, PathMatch, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
+};
 use leno_xds::resource::{Kind, Resource};
 
 use super::parts::{Part, PartId, Ready};
@@ -580,4 +582,106 @@ fn the_bootstrap_serves_without_a_server_and_cannot_be_replaced() {
     bench.removed = vec!["l".to_owned()];
     bench.send(2, Kind::Listener, Vec::new());
     assert_eq!(bench.serves(), r#"l: r ["one"]"#);
+}
+
+/// `listener` at this address, with one inline route to `to`.
+fn forwarding(name: &str, address: &str, to: &str) -> Resource {
+    let Resource::Listener(plain) = listener(name, "inline r", inline("one")) else {
+        unreachable!("it is a listener");
+    };
+    let NetworkFilter::Http(manager) = &plain.filter_chains[0].network;
+    let route = Route {
+        name: String::new(),
+        matches: RouteMatch::path(PathMatch::Prefix("/".to_owned())),
+        action: RouteAction::Forward(Box::new(Forward::to(to))),
+        edits: HeaderEdits::default(),
+        filter_overrides: Default::default(),
+    };
+    let host = VirtualHost {
+        name: "all".to_owned(),
+        domains: vec!["*".to_owned()],
+        routes: vec![route],
+        edits: HeaderEdits::default(),
+        retry: None,
+        filter_overrides: Default::default(),
+    };
+    let routes = RouteConfiguration {
+        name: format!("to {to}"),
+        virtual_hosts: vec![host],
+        ..RouteConfiguration::default()
+    };
+    let manager = HttpConnectionManager {
+        routes: RouteSource::Inline(Arc::new(routes)),
+        ..(**manager).clone()
+    };
+    let chain = FilterChain {
+        name: String::new(),
+        network: NetworkFilter::Http(Arc::new(manager)),
+    };
+    Resource::Listener(Arc::new(Listener {
+        address: address.parse().unwrap(),
+        filter_chains: vec![chain],
+        ..(*plain).clone()
+    }))
+}
+
+#[test]
+fn a_listener_with_a_route_to_nowhere_is_refused_until_its_cluster_is_there() {
+    let mut bench = Bench::new();
+    bench.send(
+        1,
+        Kind::Cluster,
+        vec![cluster("c", Discovery::Static(Arc::default()))],
+    );
+    bench.send(2, Kind::Listener, vec![forwarding("l", "127.0.0.1:0", "c")]);
+    bench.heard.clear();
+    bench.send(3, Kind::Listener, vec![forwarding("l", "127.0.0.1:0", "d")]);
+    bench.hears(&[
+        "nack 3: l: filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0].routes[0].route.cluster: \
+         unknown cluster `d`: define it, or set validate_clusters to false where it will come later",
+    ]);
+    assert_eq!(bench.serves(), r#"l: to c ["one"], c"#);
+    // A cluster that only warms is there.
+    bench.send(
+        4,
+        Kind::Cluster,
+        vec![cluster("d", Discovery::Eds("e".to_owned()))],
+    );
+    bench.send(5, Kind::Listener, vec![forwarding("l", "127.0.0.1:0", "d")]);
+    bench.hears(&[
+        "ack 4",
+        "want ClusterLoadAssignment: e",
+        "ack 5",
+        "active Listener l",
+    ]);
+}
+
+#[test]
+fn two_listeners_cannot_have_one_address() {
+    let mut bench = Bench::new();
+    bench.send(
+        1,
+        Kind::Cluster,
+        vec![cluster("c", Discovery::Static(Arc::default()))],
+    );
+    let at = |name: &str, port: u16| forwarding(name, &format!("127.0.0.1:{port}"), "c");
+    bench.send(
+        2,
+        Kind::Listener,
+        vec![at("a", 80), at("b", 80), at("c", 81), at("d", 0), at("e", 0)],
+    );
+    bench.hears(&[
+        "ack 1",
+        "active Cluster c",
+        "nack 2: b: address: 127.0.0.1:80 is taken by listener a",
+        "active Listener a",
+        "active Listener c",
+        "active Listener d",
+        "active Listener e",
+        "initialized",
+    ]);
+    // One takes over from another that goes.
+    bench.removed = vec!["a".to_owned()];
+    bench.send(3, Kind::Listener, vec![at("b", 80)]);
+    bench.hears(&["gone Listener a", "ack 3", "active Listener b"]);
 }

@@ -315,7 +315,7 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
     }
 
     /// Listeners that serve and that warm.
-    fn all_listeners(&self) -> impl Iterator<Item = &Arc<Listener>> {
+    pub(super) fn all_listeners(&self) -> impl Iterator<Item = &Arc<Listener>> {
         self.listeners.values().flat_map(|slot| {
             let active = slot.active.as_ref().map(|(taken, _)| &taken.resource);
             active
