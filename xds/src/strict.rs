@@ -37,6 +37,20 @@ const TABLES: &[&[Fields]] = &[
     crate::bootstrap::FIELDS,
 ];
 
+/// What does the same where a field is refused: message, field, advice.
+const INSTEAD: &[(&str, &str, &str)] = &[
+    (
+        "envoy.config.core.v3.ConfigSource",
+        "api_config_source",
+        "write `ads: {}` here, and the server once into the bootstrap's dynamic_resources.ads_config",
+    ),
+    (
+        "envoy.config.core.v3.ConfigSource",
+        "path_config_source",
+        "put the resources into the bootstrap's static_resources, or serve them over `ads: {}`",
+    ),
+];
+
 /// An `Any` may hold an `Any`, and each level starts the decoder's own bound on depth anew.
 const DEEPEST_ANY: u32 = 16;
 
@@ -89,7 +103,16 @@ fn check_message(message: &DynamicMessage, depth: u32) -> Result<(), Invalid> {
             continue;
         }
         if !fields.supported.contains(&field.name()) {
-            return Err(Invalid::new(field.name(), "not supported by this version"));
+            let mut advice = INSTEAD
+                .iter()
+                .filter(|(message, known, _)| (*message, *known) == (name, field.name()));
+            return Err(Invalid::new(
+                field.name(),
+                match advice.next() {
+                    Some((_, _, advice)) => format!("not supported by this version: {advice}"),
+                    None => "not supported by this version".to_owned(),
+                },
+            ));
         }
         check_value(value, depth).map_err(|error| error.within(field.name()))?;
     }
@@ -168,7 +191,7 @@ fn key_text(key: &MapKey) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::TABLES;
+    use super::{INSTEAD, TABLES};
     use crate::descriptors;
 
     #[test]
@@ -188,6 +211,10 @@ mod tests {
                     row.message
                 );
             }
+        }
+        for (message, field, _) in INSTEAD {
+            let descriptor = descriptors::message(message).unwrap_or_else(|| panic!("{message}"));
+            assert!(descriptor.get_field_by_name(field).is_some(), "{message}.{field}");
         }
     }
 }

@@ -357,6 +357,11 @@ fn bootstraps_are_refused_where_they_are_wrong() {
         "there is no static cluster `x`",
     );
     check_bootstrap(
+        "dynamic_resources: {lds_config: {api_config_source: {api_type: GRPC}}}",
+        "dynamic_resources.lds_config.api_config_source",
+        "write `ads: {}` here, and the server once into the bootstrap's dynamic_resources.ads_config",
+    );
+    check_bootstrap(
         "admin: {access_log_path: /tmp/a}",
         "admin.access_log_path",
         "only `/dev/null`",
