@@ -44,6 +44,7 @@ fn configuration(hosts: usize, routes: usize) -> RouteConfiguration {
         routes: (0..routes).map(route).collect(),
         edits: HeaderEdits::default(),
         retry: None,
+        tells_attempts: Default::default(),
         filter_overrides: Default::default(),
     };
     RouteConfiguration {

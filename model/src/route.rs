@@ -36,8 +36,19 @@ pub struct VirtualHost {
     pub edits: HeaderEdits,
     /// For routes that have none.
     pub retry: Option<RetryPolicy>,
+    /// Who is told in `x-envoy-attempt-count` how often an upstream was tried.
+    pub tells_attempts: TellsAttempts,
     /// Filter configuration for this host, by the filter's name in the listener.
     pub filter_overrides: BTreeMap<String, FilterOverride>,
+}
+
+/// `include_request_attempt_count` and `include_attempt_count_in_response` of a virtual host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TellsAttempts {
+    /// The upstream.
+    pub request: bool,
+    /// The downstream.
+    pub response: bool,
 }
 
 /// `envoy.config.route.v3.Route`.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use leno_model::access_log::Format;
 use leno_model::invalid::Invalid;
-use leno_model::route::{DirectResponse, FilterOverride, RetryPolicy, RouteConfiguration};
+use leno_model::route::{DirectResponse, FilterOverride, RetryPolicy, RouteConfiguration, TellsAttempts};
 
 use crate::http::headers::Headers;
 
@@ -225,6 +225,12 @@ impl RouteRef {
             Action::Forward(forward) => forward.retry.as_ref().or(self.host().retry.as_ref()),
             Action::Redirect(_) | Action::Direct(_) => None,
         }
+    }
+
+    /// Who is told how often an upstream was tried.
+    #[must_use]
+    pub fn tells_attempts(&self) -> TellsAttempts {
+        self.host().tells_attempts
     }
 
     /// How a filter is configured here, if other than in the listener. The id is its place in

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use leno_model::invalid::Invalid;
-use leno_model::route::{PathMatch, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
+use leno_model::route::{
+    PathMatch, Route, RouteAction, RouteConfiguration, RouteMatch, TellsAttempts, VirtualHost,
+};
 
 use crate::pb::route::route_match::PathSpecifier;
 use crate::pb::{core, route};
@@ -39,6 +41,8 @@ pub(crate) const FIELDS: &[Fields] = &[
             "response_headers_to_remove",
             "typed_per_filter_config",
             "retry_policy",
+            "include_request_attempt_count",
+            "include_attempt_count_in_response",
         ],
         no_effect: &[("metadata", "it is for people and for filters of other types")],
     },
@@ -163,6 +167,10 @@ fn decode_host(host: &route::VirtualHost) -> Result<VirtualHost, Invalid> {
             .map(retry::decode)
             .transpose()
             .within("retry_policy")?,
+        tells_attempts: TellsAttempts {
+            request: host.include_request_attempt_count,
+            response: host.include_attempt_count_in_response,
+        },
         filter_overrides: filter::decode_overrides(&host.typed_per_filter_config)?,
     })
 }
@@ -193,6 +201,8 @@ fn encode_host(value: &VirtualHost) -> route::VirtualHost {
         response_headers_to_add: edits.response_add,
         response_headers_to_remove: edits.response_remove,
         retry_policy: value.retry.as_ref().map(retry::encode),
+        include_request_attempt_count: value.tells_attempts.request,
+        include_attempt_count_in_response: value.tells_attempts.response,
         typed_per_filter_config: encode_overrides(&value.filter_overrides),
         ..Default::default()
     }

@@ -395,6 +395,7 @@ fn everything(domain: &str, port: u16, cluster: &str) -> VirtualHost {
         }],
         edits: HeaderEdits::default(),
         retry: None,
+        tells_attempts: Default::default(),
         filter_overrides: BTreeMap::new(),
     }
 }

@@ -87,6 +87,7 @@ impl Builder<'_> {
             routes,
             edits: HeaderEdits::default(),
             retry: None,
+            tells_attempts: Default::default(),
             filter_overrides: BTreeMap::new(),
         }
     }

@@ -34,6 +34,7 @@ fn host(domains: &[&str], routes: Vec<Route>) -> VirtualHost {
         routes,
         edits: HeaderEdits::default(),
         retry: None,
+        tells_attempts: Default::default(),
         filter_overrides: Default::default(),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use leno_model::invalid::Invalid;
-use leno_model::route::{self as model, FilterOverride, RetryPolicy};
+use leno_model::route::{self as model, FilterOverride, RetryPolicy, TellsAttempts};
 
 use super::OverrideId;
 use super::action::Action;
@@ -22,6 +22,7 @@ pub(super) struct VirtualHost {
     pub(super) routes: Vec<Route>,
     pub(super) edits: Edits,
     pub(super) retry: Option<RetryPolicy>,
+    pub(super) tells_attempts: TellsAttempts,
     pub(super) overrides: BTreeMap<String, OverrideId>,
     /// Ascending positions of routes for exactly this path, in this case.
     exact: HashMap<Box<[u8]>, Vec<usize>, RandomState>,
@@ -50,6 +51,7 @@ impl VirtualHost {
             routes: Vec::with_capacity(host.routes.len()),
             edits: Edits::compile(&host.edits)?,
             retry: host.retry.clone(),
+            tells_attempts: host.tells_attempts,
             overrides: overrides(&host.filter_overrides),
             exact: HashMap::default(),
             others: Vec::new(),

@@ -76,6 +76,7 @@ fn route_configuration(name: &str, cluster: &str) -> RouteConfiguration {
             }],
             edits: HeaderEdits::default(),
             retry: None,
+            tells_attempts: Default::default(),
             filter_overrides: BTreeMap::new(),
         }],
         ..RouteConfiguration::default()

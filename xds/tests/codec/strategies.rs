@@ -18,7 +18,7 @@ use leno_model::matching::{Fraction, HeaderMatch, HeaderValueMatch, Pattern, Que
 use leno_model::route::{
     AppendAction, DirectResponse, FilterOverride, Forward, HeaderEdit, HeaderEdits, HostRewrite, PathMatch,
     PathRewrite, Redirect, RedirectPath, RetryOn, RetryPolicy, Route, RouteAction, RouteConfiguration,
-    RouteMatch, Target, VirtualHost, WeightedCluster,
+    RouteMatch, Target, TellsAttempts, VirtualHost, WeightedCluster,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -313,7 +313,7 @@ pub(crate) fn route_configuration() -> impl Strategy<Value = RouteConfiguration>
         name(),
         vec(route(), 0..3),
         edits(),
-        option::of(retry()),
+        (option::of(retry()), any::<bool>(), any::<bool>()),
         overrides(),
     );
     let bools = (any::<bool>(), option::of(any::<bool>()));
@@ -324,13 +324,16 @@ pub(crate) fn route_configuration() -> impl Strategy<Value = RouteConfiguration>
             name,
             virtual_hosts: hosts
                 .map(
-                    |(index, (name, routes, edits, retry, filter_overrides))| VirtualHost {
-                        name,
-                        domains: vec![format!("host{index}.test"), format!("*.host{index}.test")],
-                        routes,
-                        edits,
-                        retry,
-                        filter_overrides,
+                    |(index, (name, routes, edits, (retry, request, response), filter_overrides))| {
+                        VirtualHost {
+                            name,
+                            domains: vec![format!("host{index}.test"), format!("*.host{index}.test")],
+                            routes,
+                            edits,
+                            retry,
+                            tells_attempts: TellsAttempts { request, response },
+                            filter_overrides,
+                        }
                     },
                 )
                 .collect(),

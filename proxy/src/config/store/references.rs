@@ -104,6 +104,7 @@ mod tests {
             routes: vec![route],
             edits: HeaderEdits::default(),
             retry: None,
+            tells_attempts: Default::default(),
             filter_overrides: Default::default(),
         };
         Resource::RouteConfiguration(Arc::new(RouteConfiguration {

@@ -603,6 +603,7 @@ fn forwarding(name: &str, address: &str, to: &str) -> Resource {
         routes: vec![route],
         edits: HeaderEdits::default(),
         retry: None,
+        tells_attempts: Default::default(),
         filter_overrides: Default::default(),
     };
     let routes = RouteConfiguration {
