@@ -278,7 +278,7 @@ impl ClusterRuntime {
         };
         let resolving = self.names.iter().find(|(host, _)| *host == endpoint.address);
         let mut known = resolving
-            .map(|(_, resolving)| resolving.addresses())
+            .map(|(_, resolving)| resolving.addresses(self.cluster.dns_family))
             .unwrap_or_default();
         if matches!(self.cluster.discovery, Discovery::LogicalDns(_)) {
             known.truncate(1);

@@ -8,6 +8,7 @@ use std::rc::Weak;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use leno_model::cluster::DnsFamily;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -86,10 +87,10 @@ impl Resolver {
 }
 
 impl Resolving {
-    /// As of now.
+    /// As of now, those of `family`.
     #[must_use]
-    pub fn addresses(&self) -> Vec<IpAddr> {
-        self.0.borrow().addresses.clone()
+    pub fn addresses(&self, family: DnsFamily) -> Vec<IpAddr> {
+        of_family(&self.0.borrow().addresses, family)
     }
 
     /// Resolves when there was a lookup.
@@ -106,5 +107,65 @@ pub(super) async fn follow(cluster: Weak<ClusterRuntime>, mut resolving: Resolvi
             Some(cluster) => cluster.rebuild(),
             None => return,
         }
+    }
+}
+
+fn of_family(addresses: &[IpAddr], family: DnsFamily) -> Vec<IpAddr> {
+    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = addresses.iter().partition(|address| address.is_ipv4());
+    match family {
+        DnsFamily::V4Only => v4,
+        DnsFamily::V6Only => v6,
+        DnsFamily::V4Preferred => {
+            if v4.is_empty() {
+                v6
+            } else {
+                v4
+            }
+        }
+        DnsFamily::Auto => {
+            if v6.is_empty() {
+                v4
+            } else {
+                v6
+            }
+        }
+        DnsFamily::All => addresses.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use leno_model::cluster::DnsFamily;
+
+    use super::of_family;
+
+    #[test]
+    fn families_are_chosen_as_envoy_does() {
+        let check = |known: &str, expected: [&str; 5]| {
+            let read = |text: &str| -> Vec<IpAddr> {
+                text.split_whitespace()
+                    .map(|address| address.parse().unwrap())
+                    .collect()
+            };
+            let families = [
+                DnsFamily::V4Only,
+                DnsFamily::V6Only,
+                DnsFamily::V4Preferred,
+                DnsFamily::Auto,
+                DnsFamily::All,
+            ];
+            for (family, expected) in families.into_iter().zip(expected) {
+                assert_eq!(
+                    of_family(&read(known), family),
+                    read(expected),
+                    "{known}: {family:?}"
+                );
+            }
+        };
+        check("1.1.1.1 ::1", ["1.1.1.1", "::1", "1.1.1.1", "::1", "1.1.1.1 ::1"]);
+        check("1.1.1.1", ["1.1.1.1", "", "1.1.1.1", "1.1.1.1", "1.1.1.1"]);
+        check("::1", ["", "::1", "::1", "::1", "::1"]);
     }
 }
