@@ -5,14 +5,19 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime};
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::access_log::exchange_record::ExchangeRecord;
 use crate::exchange::facts;
+use crate::forwarding;
+use crate::http::error::{StreamError, StreamErrorKind};
+use crate::http::headers::Headers;
 use crate::http::io::Io;
-use crate::http::message::ResponseHead;
+use crate::http::message::{Protocol, ResponseHead};
 use crate::http::server::{Accepted, Exchange, Refusal, ServerConnection};
 use crate::reply::{Dialect, Reply};
 use crate::request;
@@ -99,9 +104,19 @@ async fn run(mut connection: ServerConnection, facts: &Rc<facts::Connection>, pl
                 connection.drain();
                 serving.await;
             }
-            Ok(Some(Accepted::Refusal(refusal))) => refuse(refusal).await,
+            Ok(Some(Accepted::Refusal(refusal))) => {
+                let protocol = if connection.is_multiplexed() {
+                    Protocol::Http2
+                } else {
+                    Protocol::Http11
+                };
+                refuse(refusal, protocol, facts, &place.http()).await;
+            }
             Ok(None) => break,
             Err(error) => {
+                if matches!(error.kind, StreamErrorKind::Malformed(_)) {
+                    place.http().stats.protocol_error.inc();
+                }
                 tracing::debug!(connection = facts.id, %error, "the connection broke");
                 break;
             }
@@ -116,17 +131,48 @@ async fn serve_exchange(place: Place, facts: Rc<facts::Connection>, exchange: Ex
     request::serve(&generation, http, facts, exchange).await;
 }
 
-/// A request that HTTP does not allow never reaches a filter.
-async fn refuse(refusal: Refusal) {
-    let Some(mut writer) = refusal.response else {
-        return;
-    };
-    let reply = Reply::text(refusal.reason.status(), "");
+/// A request that HTTP does not allow never reaches a filter, but it is counted and logged.
+async fn refuse(refusal: Refusal, protocol: Protocol, facts: &facts::Connection, http: &HttpRuntime) {
+    let begun = (Instant::now(), SystemTime::now());
+    let reply = Reply::refusing(refusal.reason);
+    http.stats.begin();
+    http.stats.refused(refusal.reason, reply.flags);
     let mut head = ResponseHead::new(reply.status);
-    reply.write(Dialect::Plain, &mut head.headers);
-    if let Err(error) = writer.head(&head, true).await {
-        tracing::debug!(%error, "the refusal of a request did not reach its sender");
-    }
+    let mut sent = 0;
+    let answered = if let Some(mut writer) = refusal.response {
+        let body = reply.write(Dialect::Plain, &mut head.headers);
+        forwarding::finish_response(&http.manager, &mut head.headers, &http.clock.date());
+        let written = async {
+            writer.head(&head, body.is_empty()).await?;
+            sent = body.len() as u64;
+            if body.is_empty() {
+                return Ok(());
+            }
+            writer.data(body, true).await
+        };
+        let written: Result<(), StreamError> = written.await;
+        if let Err(error) = written {
+            tracing::debug!(%error, "the refusal of a request did not reach its sender");
+        }
+        true
+    } else {
+        false
+    };
+    let took = begun.0.elapsed();
+    let status = answered.then_some(reply.status);
+    http.stats.end(status, took);
+    // What was sent is no request, so nothing of it can be told.
+    let request = Headers::new();
+    let mut record = ExchangeRecord::new(&request, protocol, begun.1, [facts.source, facts.destination]);
+    record.response = answered.then_some(&head.headers);
+    record.status = status.unwrap_or(0);
+    record.details = &reply.details;
+    record.flags = reply.flags;
+    record.bytes_sent = sent;
+    record.timing.end = Some(took);
+    record.connection_id = facts.id;
+    record.server_name = &facts.server_name;
+    http.logger.log(&record);
 }
 
 async fn told_to_drain(drain: &mut watch::Receiver<bool>) {

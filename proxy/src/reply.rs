@@ -8,6 +8,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::http::error::Malformed;
 use crate::http::headers::Headers;
 
 /// Why an exchange ends without the upstream's answer.
@@ -49,6 +50,10 @@ pub enum Reason {
     BadRequestHead(String),
     /// What filters or the upstream made of the response cannot be sent.
     BadResponseHead(String),
+    /// Filters left the request another body than its head announces; the text says which.
+    BadRequestBody(String),
+    /// The same of a response: it is cut off.
+    BadResponseBody,
     /// A route that answers by itself.
     Direct,
 }
@@ -302,6 +307,13 @@ impl Reply {
                     ..Self::text(502, why.clone())
                 };
             }
+            Reason::BadRequestBody(why) => {
+                return Self {
+                    details: Cow::Borrowed("filter_changed_request_length"),
+                    ..Self::text(500, why.clone())
+                };
+            }
+            Reason::BadResponseBody => (0, Flags::LOCAL_RESET, "filter_changed_response_length", ""),
             Reason::Direct => (200, Flags::NONE, "direct_response", ""),
         };
         Self {
@@ -310,6 +322,29 @@ impl Reply {
             details: Cow::Borrowed(details),
             body: Bytes::from_static(body.as_bytes()),
             ..Self::default()
+        }
+    }
+
+    /// The answer to a request that HTTP or the listener's limits do not allow, as Envoy gives it.
+    #[must_use]
+    pub fn refusing(reason: Malformed) -> Self {
+        if reason == Malformed::HeadTimeout {
+            return Self::to(&Reason::HeadersTimeout);
+        }
+        let status = reason.status();
+        let understood = reason == Malformed::MissingHost;
+        let phrase = http::StatusCode::from_u16(status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .filter(|_| !understood);
+        Self {
+            flags: if understood {
+                Flags::NONE
+            } else {
+                Flags::DOWNSTREAM_PROTOCOL
+            },
+            details: Cow::Borrowed(reason.details()),
+            ..Self::text(status, phrase.unwrap_or_default())
         }
     }
 

@@ -1,6 +1,6 @@
 //! The story of one exchange, from its request to its log line.
 //!
-//! Two halves run side by side in one task: [`Story::request`] brings the request through the filters, and
+//! Two halves run side by side in one task: [`Story::request`] (`request/inbound.rs`) brings the request through the filters, and
 //! [`Story::response`] finds an upstream, brings its answer back and writes it. They meet in the chain and in
 //! [`Outbound`], and neither waits for the other but where HTTP says so.
 
@@ -11,7 +11,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use futures_util::future::OptionFuture;
 use leno_sdk::host::Direction;
 use tokio::sync::Notify;
@@ -19,26 +18,30 @@ use tokio::sync::Notify;
 use crate::chain::{Chain, Step};
 use crate::exchange::ExchangeState;
 use crate::exchange::facts::{Connection, Facts};
-use crate::filters::slot::FilterSlot;
 use crate::forwarding;
 use crate::http::error::{ResetReason, StreamError, StreamErrorKind};
-use crate::http::message::{Frame, Protocol};
+use crate::http::message::Protocol;
 use crate::http::server::{Exchange, RequestBody, ResponseWriter};
-use crate::reply::{Flags, Reason, Reply};
+use crate::reply::{Flags, Reply};
 use crate::router::RouteRef;
 use crate::runtime::{Generation, HttpRuntime};
 use crate::upstream::ClusterRuntime;
 
 use self::answer::next_frame;
 use self::deadlines::Deadlines;
+use self::interim::Interim;
 use self::outbound::Outbound;
 use self::tries::Answer;
+
+mod inbound;
 
 mod outbound;
 
 mod deadlines;
 
 mod tries;
+
+mod interim;
 
 mod answer;
 
@@ -52,15 +55,16 @@ struct Story {
     chain: Chain,
     route: RefCell<Option<RouteRef>>,
     random: u64,
-    /// Whether a filter may change the length of the bodies of request and response.
-    edits: [bool; 2],
     outbound: Outbound,
+    interim: Interim,
     deadlines: Deadlines,
     /// What the request half wants answered.
     refusal: RefCell<Option<Reply>>,
     refused: Notify,
     request_sent: Cell<Option<Instant>>,
     response_begin: Cell<Option<Instant>>,
+    /// The final head has been written.
+    head_written: Cell<bool>,
     upstream_protocol: Cell<Option<Protocol>>,
 }
 
@@ -108,12 +112,13 @@ pub(crate) async fn serve(
         state,
         route: RefCell::new(None),
         random,
-        edits: body_edits(&slots),
         outbound: Outbound::default(),
+        interim: Interim::default(),
         refusal: RefCell::new(None),
         refused: Notify::new(),
         request_sent: Cell::new(None),
         response_begin: Cell::new(None),
+        head_written: Cell::new(false),
         upstream_protocol: Cell::new(None),
     };
     story.take_route(route);
@@ -147,85 +152,6 @@ impl Story {
         }
     }
 
-    /// The request through the filters, piece by piece.
-    async fn request(&self, end: bool, mut body: RequestBody) -> Result<(), StreamError> {
-        let direction = Direction::Request;
-        let mut over = end;
-        if end {
-            self.deadlines.request_ended(Instant::now());
-        }
-        let mut step = self.chain.request_headers(end);
-        loop {
-            match step {
-                Step::Forward(flow) => {
-                    let last = flow.end;
-                    self.correct_length(direction, &flow);
-                    let trailers = if flow.trailers {
-                        self.state.trailers(direction).clone()
-                    } else {
-                        None
-                    };
-                    self.outbound.push(flow, trailers);
-                    if last {
-                        return Ok(());
-                    }
-                }
-                Step::Hold => {}
-                // The response half has been woken, and tells the downstream.
-                Step::Replied | Step::Reset => return Ok(()),
-            }
-            let room = self.outbound.has_room(self.http.buffer_limit);
-            step = tokio::select! {
-                biased;
-                () = self.state.woken(direction) => self.chain.resumed(direction),
-                () = self.outbound.taken(), if !room => Step::Hold,
-                frame = body.frame(), if !over && room && self.chain.wants(direction) => {
-                    match self.request_frame(frame)? {
-                        Some((step, last)) => {
-                            over |= last;
-                            step
-                        }
-                        None => return Ok(()),
-                    }
-                }
-            };
-        }
-    }
-
-    /// What a frame of the request means; `None`: it was malformed, and the answer says so.
-    fn request_frame(
-        &self,
-        frame: Result<Option<Frame>, StreamError>,
-    ) -> Result<Option<(Step, bool)>, StreamError> {
-        let now = Instant::now();
-        self.deadlines.moved(now);
-        let direction = Direction::Request;
-        let step = match frame {
-            Ok(Some(Frame::Data(data))) => {
-                self.state.facts_mut().request_body_bytes += data.len() as u64;
-                return Ok(Some((self.chain.data(direction, data, false), false)));
-            }
-            Ok(Some(Frame::Trailers(trailers))) => self.chain.trailers(direction, trailers),
-            Ok(None) => self.chain.data(direction, Bytes::new(), true),
-            Err(StreamError {
-                kind: StreamErrorKind::Malformed(reason),
-                ..
-            }) => {
-                let details = reason.details().into();
-                let reply = Reply::to(&Reason::DownstreamProtocol);
-                self.refuse(Reply {
-                    status: reason.status(),
-                    details,
-                    ..reply
-                });
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        self.deadlines.request_ended(now);
-        Ok(Some((step, true)))
-    }
-
     /// The response, from wherever it comes, to the downstream.
     async fn response(&self, writer: &mut ResponseWriter) -> Ending {
         let mut tries = pin!(OptionFuture::from(Some(self.tries())));
@@ -237,6 +163,16 @@ impl Story {
             if self.chain.has_replied() && (searching || answer.is_some()) {
                 tries.set(None.into());
                 (searching, answer) = (false, None);
+            }
+            if self.interim.is_waiting() {
+                tokio::select! {
+                    biased;
+                    delivered = self.deliver_interim(writer) => match delivered {
+                        Ok(()) => {}
+                        Err(error) => return Ending::Gone(error),
+                    },
+                    _ = &mut expired, if timing => return self.give_up(writer, Flags::STREAM_IDLE),
+                }
             }
             match step {
                 Step::Forward(flow) => {
@@ -272,6 +208,7 @@ impl Story {
                     Some(reply) => self.answer(&reply),
                     None => Step::Hold,
                 },
+                () = self.interim.arrived(), if searching => Step::Hold,
                 Some(found) = &mut tries, if searching => {
                     searching = false;
                     match found {
@@ -327,14 +264,4 @@ impl Story {
         drop(facts);
         *self.route.borrow_mut() = route;
     }
-}
-
-fn body_edits(slots: &[Rc<FilterSlot>]) -> [bool; 2] {
-    slots
-        .iter()
-        .filter_map(|slot| slot.plugin())
-        .fold([false; 2], |[request, response], plugin| {
-            let interest = plugin.interest();
-            [request | interest.request_body, response | interest.response_body]
-        })
 }

@@ -27,8 +27,11 @@ use crate::filters::slot::FilterSlot;
 use crate::filters::slots::Slots;
 use crate::http::settings::ServerSettings;
 use crate::router::{LocalTable, RouteRef};
-use crate::stats::{Counter, Gauge, Histogram, Registry};
 use crate::upstream::{ClusterRuntime, Clusters, Common};
+
+use self::http_stats::HttpStats;
+
+pub mod http_stats;
 
 /// What a worker is told to run.
 pub type Plan = plan::Plan<Arc<Prepared>>;
@@ -285,51 +288,6 @@ impl Templates {
         if let Some(template) = template {
             template.write(record, "", out);
         }
-    }
-}
-
-/// `http.<prefix>.*` on one worker, under Envoy's names.
-pub struct HttpStats {
-    /// `downstream_cx_total`.
-    pub connections: Counter,
-    /// `downstream_cx_active`.
-    pub connections_active: Gauge,
-    requests: Counter,
-    active: Gauge,
-    classes: [Counter; 5],
-    time: Histogram,
-}
-
-impl HttpStats {
-    fn new(registry: &Registry, prefix: &str) -> Self {
-        let tags = [("envoy.http_conn_manager_prefix", prefix)];
-        let name = |name: &str| format!("http.{prefix}.{name}");
-        let counter = |text: &str| registry.counter(&name(text), &tags);
-        Self {
-            connections: counter("downstream_cx_total"),
-            connections_active: registry.gauge(&name("downstream_cx_active"), &tags),
-            requests: counter("downstream_rq_total"),
-            active: registry.gauge(&name("downstream_rq_active"), &tags),
-            classes: [1, 2, 3, 4, 5].map(|class| counter(&format!("downstream_rq_{class}xx"))),
-            time: registry.histogram(&name("downstream_rq_time"), &tags),
-        }
-    }
-
-    /// An exchange begins.
-    pub fn begin(&self) {
-        self.requests.inc();
-        self.active.inc();
-    }
-
-    /// An exchange is over.
-    pub fn end(&self, status: Option<u16>, took: Duration) {
-        self.active.dec();
-        let class = status.and_then(|status| usize::from(status / 100).checked_sub(1));
-        if let Some(class) = class.and_then(|class| self.classes.get(class)) {
-            class.inc();
-        }
-        self.time
-            .record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
     }
 }
 

@@ -3,6 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod exchanges {
+    mod framing;
+    mod heads;
+    mod logs;
+    mod names;
+    mod overrides;
     pub(crate) mod peers;
     pub(crate) mod proxy;
     pub(crate) mod stage;
@@ -375,7 +380,7 @@ async fn a_filter_sees_changes_and_answers() {
     let upstream = Upstream::start("u").await;
     for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::Http2] {
         let clusters = vec![cluster("c", protocol, &[upstream.address])];
-        let proxy = Proxy::with_filter(clusters, vec![forward("/", "c")], Some(STAGE)).await;
+        let proxy = Proxy::with_filter(clusters, vec![forward("/", "c")], STAGE).await;
         for version in [Version::HTTP_11, Version::HTTP_2] {
             let mut client = Client::connect(proxy.address, version).await;
             let denied = client.get("/denied").await;

@@ -232,7 +232,9 @@ impl Body<'_> {
         bytes
     }
 
-    /// Replaces all that is visible. Framing is the proxy's business.
+    /// Replaces all that is visible. A body of another length must not belie its headers: hold them
+    /// ([`HeadersVerdict::HoldHeaders`](crate::HeadersVerdict::HoldHeaders)) until the body is complete, and the proxy
+    /// corrects `content-length`; or remove `content-length` from them. Otherwise the exchange fails.
     pub fn replace(&self, bytes: impl AsRef<[u8]>) {
         self.splice(0, usize::MAX, bytes);
     }

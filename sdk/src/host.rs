@@ -256,8 +256,8 @@ pub trait ExchangeHost {
     /// `WrongPhase`.
     fn headers(&self, map: Map, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), HostError>;
     /// Changes a map that has not been sent yet. A field that HTTP does not allow is taken, and fails the exchange
-    /// when it is sent. Framing fields (`content-length`, `transfer-encoding`, `connection`) are taken, visible,
-    /// and replaced by the proxy's own when sent.
+    /// when it is sent. Framing fields are taken and visible; `transfer-encoding` and `connection` are replaced by the
+    /// proxy's own when sent, and a body that does not fit `content-length` fails the exchange.
     ///
     /// # Errors
     /// `WrongPhase`.

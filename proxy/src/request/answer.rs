@@ -9,7 +9,7 @@ use super::tries::{Answer, millis, pumped, upstream_failure};
 use super::{Ending, Story};
 use crate::chain::{Flow, Step};
 use crate::forwarding;
-use crate::http::error::{ResetReason, StreamError};
+use crate::http::error::{ResetReason, StreamError, StreamErrorKind, Unsendable};
 use crate::http::message::{Frame, ResponseHead};
 use crate::http::server::ResponseWriter;
 use crate::reply::{Attempt, Dialect, Flags, Reason, Reply, decimal};
@@ -22,6 +22,7 @@ impl Story {
         self.response_begin.set(Some(now));
         let stats = answer.cluster.stats();
         stats.response(head.status().unwrap_or(0));
+        self.state.facts_mut().response_details = "via_upstream".into();
         let start = self.state.facts().start;
         let sent = self.deadlines.request_end().map_or(now, |end| start + end);
         let took = millis(now.saturating_duration_since(sent));
@@ -31,6 +32,10 @@ impl Story {
             headers.set(b"x-envoy-upstream-service-time", decimal(took).as_slice());
         }
         if let Some(route) = &*self.route.borrow() {
+            if route.tells_attempts().response {
+                let attempts = u64::from(self.state.facts().attempts);
+                headers.set(b"x-envoy-attempt-count", decimal(attempts).as_slice());
+            }
             self.edit_response(route, &mut headers);
         }
         self.chain.response_headers(headers, answer.reader.is_end())
@@ -43,9 +48,32 @@ impl Story {
             Ok(Some(Frame::Trailers(trailers))) => self.chain.trailers(Direction::Response, trailers),
             Ok(None) => self.chain.data(Direction::Response, Bytes::new(), true),
             Err(error) => {
-                let reason = Reason::Upstream(upstream_failure(&error), Attempt::First);
+                let reason = if let StreamErrorKind::Unsendable(why) = &error.kind {
+                    self.unsendable_request(why)
+                } else {
+                    Reason::Upstream(upstream_failure(&error), Attempt::First)
+                };
                 self.answer(&Reply::to(&reason))
             }
+        }
+    }
+
+    /// What filters made of the request cannot be sent.
+    pub(super) fn unsendable_request(&self, why: &Unsendable) -> Reason {
+        match why {
+            Unsendable::Length { .. } | Unsendable::AfterEnd => {
+                tracing::warn!(
+                    exchange = self.state.id(),
+                    %why,
+                    "a request is cut off: filters that change a body remove `content-length` first, or hold the \
+                     headers until the body is complete"
+                );
+                Reason::BadRequestBody(why.to_string())
+            }
+            Unsendable::FieldName(_)
+            | Unsendable::FieldValue(_)
+            | Unsendable::Missing(_)
+            | Unsendable::Invalid(_) => Reason::BadRequestHead(why.to_string()),
         }
     }
 
@@ -59,6 +87,7 @@ impl Story {
             self.correct_length(Direction::Response, &flow);
             let head = self.final_head();
             writer.head(&head, flow.ends_with_headers()).await?;
+            self.head_written.set(true);
         }
         let ends_with_data = flow.ends_with_data();
         let mut ended = false;
@@ -79,24 +108,16 @@ impl Story {
         Ok(())
     }
 
-    /// A `content-length` that filters may have made wrong becomes the true one where that is known, and goes where
-    /// it is not. A message that ends with its head keeps it: it may be the answer to `HEAD`.
+    /// A message that leaves as a whole says its true length, whatever filters made of its body. One whose head
+    /// goes ahead keeps what was announced: the writer holds its body to that. A message that ends with its head
+    /// keeps it too: it may be the answer to `HEAD`.
     pub(super) fn correct_length(&self, direction: Direction, flow: &Flow) {
-        let edits = match direction {
-            Direction::Request => self.edits[0],
-            Direction::Response => self.edits[1],
-        };
-        if !edits || !flow.headers || flow.ends_with_headers() {
+        if !flow.headers || !flow.end || flow.ends_with_headers() {
             return;
         }
         let mut headers = self.state.headers_mut(direction);
-        if !headers.contains(b"content-length") {
-            return;
-        }
-        if flow.ends_with_data() {
+        if headers.contains(b"content-length") {
             headers.set(b"content-length", decimal(flow.data.len() as u64).as_slice());
-        } else {
-            headers.remove(b"content-length");
         }
     }
 
@@ -109,8 +130,19 @@ impl Story {
         }
     }
 
-    /// What filters or the upstream made of the head cannot be sent: the client hears why.
+    /// What filters or the upstream made of the response cannot be sent: the client hears why, or sees it cut off.
     pub(super) async fn answer_unsendable(&self, writer: &mut ResponseWriter, why: String) -> Ending {
+        if self.head_written.get() {
+            tracing::warn!(
+                exchange = self.state.id(),
+                why,
+                "a response is cut off: filters that change a body remove `content-length` first, or hold the \
+                 headers until the body is complete"
+            );
+            self.note(&Reply::to(&Reason::BadResponseBody));
+            writer.reset(ResetReason::INTERNAL_ERROR);
+            return Ending::Reset;
+        }
         let reply = Reply::to(&Reason::BadResponseHead(why));
         self.note(&reply);
         let mut head = ResponseHead::new(reply.status);
@@ -162,8 +194,13 @@ pub(super) async fn next_frame(
     loop {
         tokio::select! {
             biased;
-            // What cannot be sent shows in the response sooner or later; until then it is worth reading.
-            _ = pumped(pump) => *pump = None,
+            // What the upstream does not take shows in the response sooner or later; until then it is worth reading.
+            sent = pumped(pump) => {
+                *pump = None;
+                if let Err(error) = sent && matches!(error.kind, StreamErrorKind::Unsendable(_)) {
+                    return (Err(error), true);
+                }
+            }
             frame = reader.frame() => {
                 let ended = !matches!(frame, Ok(Some(Frame::Data(_))));
                 return (frame, ended);

@@ -12,7 +12,7 @@ use leno_sdk::host::Direction;
 use super::Story;
 use crate::exchange::facts::Upstream;
 use crate::http::client::ResponseReader;
-use crate::http::error::{StreamError, StreamErrorKind};
+use crate::http::error::{StreamError, StreamErrorKind, Unsendable};
 use crate::http::message::{RequestHead, ResponseHead};
 use crate::reply::{Attempt, Flags, Reason, Reply, UpstreamFailure, decimal};
 use crate::retry::{Decision, Outcome, Retry};
@@ -38,7 +38,7 @@ enum Failure {
     NobodyHealthy,
     TryTimeout,
     /// What is to be sent is not allowed; another try would not help.
-    Unsendable(String),
+    Unsendable(Unsendable),
 }
 
 impl Story {
@@ -103,7 +103,7 @@ impl Story {
             if result.is_ok() && tried.len() > 1 && decision == Decision::Accept {
                 stats.retry_success.inc();
             }
-            return result.map_err(|failure| failure.reply(attempt));
+            return result.map_err(|failure| self.failed(failure, attempt));
         }
     }
 
@@ -178,6 +178,11 @@ impl Story {
             &mut self.state.headers_mut(Direction::Request),
             endpoint.hostname(),
         );
+        if route.tells_attempts().request {
+            let attempt = u64::from(self.state.facts().attempts) + 1;
+            let mut headers = self.state.headers_mut(Direction::Request);
+            headers.set(b"x-envoy-attempt-count", decimal(attempt).as_slice());
+        }
         let head = RequestHead {
             headers: self.state.headers(Direction::Request).clone(),
             protocol: self.state.facts().protocol,
@@ -242,20 +247,36 @@ impl Story {
                 biased;
                 head = reader.head() => {
                     let head = head.map_err(|error| Failure::of(&error))?;
-                    // Whoever waits for 100 was told to go on by us; the others are for the hop only.
                     if !head.is_informational() {
                         return Ok((head, answer));
                     }
+                    self.interim.push(head);
                 }
                 sent = pumped(pump) => {
                     *pump = None;
                     if let Err(StreamError { kind: StreamErrorKind::Unsendable(reason), .. }) = sent {
-                        return Err(Failure::Unsendable(reason.to_string()));
+                        return Err(Failure::Unsendable(reason));
                     }
                     self.request_sent.set(self.request_sent.get().or(Some(Instant::now())));
                 }
             }
         }
+    }
+
+    /// What a try that failed means for the client.
+    fn failed(&self, failure: Failure, attempt: Attempt) -> Reply {
+        let mut reply = Reply::to(&match failure {
+            Failure::Upstream(failure, _) => Reason::Upstream(failure, attempt),
+            Failure::NobodyHealthy => Reason::NoHealthyUpstream,
+            Failure::TryTimeout => Reason::TryTimeout,
+            Failure::Unsendable(why) => self.unsendable_request(&why),
+        });
+        let tells = self.route.borrow().as_ref().map(RouteRef::tells_attempts);
+        if tells.is_some_and(|tells| tells.response) {
+            let count = self.state.facts().attempts.to_string();
+            reply.headers.push(("x-envoy-attempt-count".into(), count.into()));
+        }
+        reply
     }
 
     fn open_failure(&self, error: OpenError) -> Failure {
@@ -322,7 +343,7 @@ pub(super) fn upstream_failure(error: &StreamError) -> UpstreamFailure {
 impl Failure {
     fn of(error: &StreamError) -> Self {
         if let StreamErrorKind::Unsendable(reason) = &error.kind {
-            return Self::Unsendable(reason.to_string());
+            return Self::Unsendable(reason.clone());
         }
         let failure = upstream_failure(error);
         let outcome = match failure {
@@ -337,15 +358,6 @@ impl Failure {
             },
         };
         Self::Upstream(failure, outcome)
-    }
-
-    fn reply(self, attempt: Attempt) -> Reply {
-        Reply::to(&match self {
-            Self::Upstream(failure, _) => Reason::Upstream(failure, attempt),
-            Self::NobodyHealthy => Reason::NoHealthyUpstream,
-            Self::TryTimeout => Reason::TryTimeout,
-            Self::Unsendable(why) => Reason::BadRequestHead(why),
-        })
     }
 }
 

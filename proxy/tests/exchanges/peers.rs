@@ -106,7 +106,26 @@ async fn answer(
         "/fail-twice" if times <= 2 => response.status(503).body(full("not yet")),
         "/fail-twice" => response.body(request.into_body().boxed()),
         "/fail-often" => response.status(503).body(full("never")),
-        "/never" => std::future::pending().await,
+        // What was announced, what came, and how often it was tried.
+        "/lengths" => {
+            let field = |name: &str| {
+                let value = request.headers().get(name);
+                value.map_or("none", |value| value.to_str().unwrap()).to_owned()
+            };
+            let (announced, attempt) = (field("content-length"), field("x-envoy-attempt-count"));
+            let body = match request.into_body().collect().await {
+                Ok(body) => body.to_bytes(),
+                Err(_) => Bytes::from_static(b"(cut off)"),
+            };
+            let text = format!("{announced} {} {attempt}", body.escape_ascii());
+            response.body(
+                Full::new(Bytes::from(text))
+                    .map_err(|never| match never {})
+                    .boxed(),
+            )
+        }
+        "/late" if times > 1 => response.body(full("at last")),
+        "/never" | "/late" => std::future::pending().await,
         _ => response.body(full("other")),
     };
     Ok(response.unwrap())
@@ -144,6 +163,10 @@ impl Client {
     }
 
     pub(crate) async fn send(&mut self, request: Request<Body>) -> Response<Incoming> {
+        self.try_send(request).await.unwrap()
+    }
+
+    pub(crate) async fn try_send(&mut self, request: Request<Body>) -> hyper::Result<Response<Incoming>> {
         match &mut self.sender {
             Sender::Http1(sender) => {
                 sender.ready().await.unwrap();
@@ -155,14 +178,11 @@ impl Client {
                     .unwrap_or_default();
                 parts.headers.insert("host", authority.parse().unwrap());
                 parts.uri = parts.uri.path_and_query().unwrap().to_string().parse().unwrap();
-                sender
-                    .send_request(Request::from_parts(parts, body))
-                    .await
-                    .unwrap()
+                sender.send_request(Request::from_parts(parts, body)).await
             }
             Sender::Http2(sender) => {
                 sender.ready().await.unwrap();
-                sender.send_request(request).await.unwrap()
+                sender.send_request(request).await
             }
         }
     }

@@ -11,8 +11,8 @@ use leno_model::filter::{FailurePolicy, FilterConfig, Router, WasmCode, WasmFilt
 use leno_model::http::HttpConnectionManager;
 use leno_model::listener::{Direction, FilterChain, Listener, NetworkFilter};
 use leno_model::route::{
-    Forward, HeaderEdits, PathMatch, RetryOn, RetryPolicy, Route, RouteAction, RouteConfiguration,
-    RouteMatch, VirtualHost,
+    FilterOverride, Forward, HeaderEdits, PathMatch, RetryOn, RetryPolicy, Route, RouteAction,
+    RouteConfiguration, RouteMatch, TellsAttempts, VirtualHost,
 };
 use leno_proxy::access_log::sinks::Sinks;
 use leno_proxy::config::plan::{ChainPlan, ClusterPlan, FilterPlan, HttpPlan, ListenerPlan, Plan};
@@ -25,41 +25,83 @@ use leno_sdk::native::NativeFactory;
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     pub(crate) workers: Workers,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) sinks: Arc<Sinks>,
 }
 
-impl Proxy {
-    /// With one worker, so that what a pool does is certain.
-    pub(crate) async fn start(clusters: Vec<Cluster>, routes: Vec<Route>) -> Self {
-        Self::with_filter(clusters, routes, None).await
+/// What a proxy is to run.
+pub(crate) struct Setup {
+    pub(crate) address: SocketAddr,
+    pub(crate) clusters: Vec<Cluster>,
+    pub(crate) routes: Vec<Route>,
+    /// A filter that is linked into the program.
+    pub(crate) native: Option<NativeFactory>,
+    pub(crate) manager: HttpConnectionManager,
+    pub(crate) tells_attempts: TellsAttempts,
+    /// Of the virtual host.
+    pub(crate) filter_overrides: BTreeMap<String, FilterOverride>,
+}
+
+impl Setup {
+    pub(crate) fn new(clusters: Vec<Cluster>, routes: Vec<Route>) -> Self {
+        Self {
+            address: "127.0.0.1:0".parse().unwrap(),
+            clusters,
+            routes,
+            native: None,
+            manager: HttpConnectionManager {
+                stat_prefix: "main".to_owned(),
+                ..Default::default()
+            },
+            tells_attempts: TellsAttempts::default(),
+            filter_overrides: BTreeMap::new(),
+        }
     }
 
-    /// As [`Proxy::start`], with a filter that is linked into the program.
-    pub(crate) async fn with_filter(
-        clusters: Vec<Cluster>,
-        routes: Vec<Route>,
-        native: Option<NativeFactory>,
-    ) -> Self {
+    /// With one worker, so that what a pool does is certain.
+    pub(crate) async fn start(self) -> Proxy {
         let registry = Registry::new();
         let limits = leno_wasm::Limits {
             instances: 0,
             ..Default::default()
         };
         let engine = leno_wasm::Engine::new(limits).unwrap();
-        let natives = native.into_iter().collect();
+        let natives = self.native.into_iter().collect();
         let filters = Arc::new(filters::Shared::new(engine, Arc::clone(&registry), natives));
-        let filter = native.map(|native| filter(&native, &filters));
-        let sinks = Sinks::new(&registry, Duration::from_secs(1));
-        let parts = Parts::new(Arc::default(), filters, sinks, registry);
+        let ready = Ready::new(&self, &filters);
+        let sinks = Sinks::new(&registry, Duration::from_millis(10));
+        let parts = Parts::new(Arc::default(), filters, Arc::clone(&sinks), Arc::clone(&registry));
         let mut workers = Workers::start(1, &parts).unwrap();
-        workers.apply(plan(clusters, routes, filter)).await.unwrap();
-        Self {
+        workers.apply(self.plan(ready)).await.unwrap();
+        Proxy {
             address: workers.addresses()["main"],
             workers,
+            registry,
+            sinks,
         }
+    }
+}
+
+impl Proxy {
+    pub(crate) async fn start(clusters: Vec<Cluster>, routes: Vec<Route>) -> Self {
+        Setup::new(clusters, routes).start().await
+    }
+
+    pub(crate) async fn with_filter(
+        clusters: Vec<Cluster>,
+        routes: Vec<Route>,
+        native: NativeFactory,
+    ) -> Self {
+        let setup = Setup {
+            native: Some(native),
+            ..Setup::new(clusters, routes)
+        };
+        setup.start().await
     }
 
     pub(crate) async fn update(&mut self, clusters: Vec<Cluster>, routes: Vec<Route>) {
-        self.workers.apply(plan(clusters, routes, None)).await.unwrap();
+        let plan = Setup::new(clusters, routes).plan(Ready::default());
+        self.workers.apply(plan).await.unwrap();
     }
 
     /// As [`Proxy::update`], with the listener at another address; says what went wrong.
@@ -69,16 +111,19 @@ impl Proxy {
         clusters: Vec<Cluster>,
         routes: Vec<Route>,
     ) -> Result<(), String> {
-        let plan = plan_at(address, clusters, routes, None);
-        let moved = self.workers.apply(plan).await;
+        let setup = Setup {
+            address,
+            ..Setup::new(clusters, routes)
+        };
+        let moved = self.workers.apply(setup.plan(Ready::default())).await;
         self.address = self.workers.addresses()["main"];
         moved.map_err(|refusal| refusal.to_string())
     }
 }
 
-/// The filter, ready to start.
-fn filter(native: &NativeFactory, shared: &filters::Shared) -> FilterPlan<Arc<Prepared>> {
-    let config = FilterConfig::Wasm(Box::new(WasmFilter {
+/// The configuration of a filter that is linked into the program.
+pub(crate) fn wasm(native: &NativeFactory, configuration: &str) -> FilterConfig {
+    FilterConfig::Wasm(Box::new(WasmFilter {
         name: native.name.to_owned(),
         root_id: String::new(),
         vm: WasmVm {
@@ -88,92 +133,113 @@ fn filter(native: &NativeFactory, shared: &filters::Shared) -> FilterPlan<Arc<Pr
             environment: BTreeMap::new(),
             host_environment: BTreeSet::new(),
         },
-        configuration: Vec::new(),
+        configuration: configuration.as_bytes().to_vec(),
         failure: FailurePolicy::Closed,
         reload_backoff: Duration::from_secs(1),
         capabilities: None,
         allow_on_headers_stop_iteration: false,
-    }));
-    let prepared = filters::prepare(&config, None, shared).unwrap();
-    FilterPlan {
-        name: native.name.to_owned(),
-        disabled: false,
-        config: Arc::new(config),
-        prepared: Some(Arc::new(prepared)),
+    }))
+}
+
+/// The filters of a plan, ready to start.
+#[derive(Default)]
+struct Ready {
+    filter: Option<FilterPlan<Arc<Prepared>>>,
+    overrides: Vec<(FilterConfig, Arc<Prepared>)>,
+}
+
+impl Ready {
+    fn new(setup: &Setup, shared: &filters::Shared) -> Self {
+        let prepare = |config: &FilterConfig| Arc::new(filters::prepare(config, None, shared).unwrap());
+        let filter = setup.native.map(|native| {
+            let config = wasm(&native, "");
+            FilterPlan {
+                name: native.name.to_owned(),
+                disabled: false,
+                prepared: Some(prepare(&config)),
+                config: Arc::new(config),
+            }
+        });
+        let overrides = setup
+            .routes
+            .iter()
+            .flat_map(|route| route.filter_overrides.values());
+        let overrides = overrides.chain(setup.filter_overrides.values());
+        let overrides = overrides.filter_map(|value| match value {
+            FilterOverride::Config(config) => Some(((**config).clone(), prepare(config))),
+            FilterOverride::Disabled => None,
+        });
+        Self {
+            filter,
+            overrides: overrides.collect(),
+        }
     }
 }
 
-fn plan(
-    clusters: Vec<Cluster>,
-    routes: Vec<Route>,
-    filter: Option<FilterPlan<Arc<Prepared>>>,
-) -> Arc<leno_proxy::runtime::Plan> {
-    plan_at("127.0.0.1:0".parse().unwrap(), clusters, routes, filter)
-}
-
-fn plan_at(
-    address: SocketAddr,
-    clusters: Vec<Cluster>,
-    routes: Vec<Route>,
-    filter: Option<FilterPlan<Arc<Prepared>>>,
-) -> Arc<leno_proxy::runtime::Plan> {
-    let manager = Arc::new(HttpConnectionManager {
-        stat_prefix: "main".to_owned(),
-        ..Default::default()
-    });
-    let host = VirtualHost {
-        name: "all".to_owned(),
-        domains: vec!["*".to_owned()],
-        routes,
-        edits: HeaderEdits::default(),
-        retry: None,
-        filter_overrides: BTreeMap::new(),
-    };
-    let routes = RouteConfiguration {
-        virtual_hosts: vec![host],
-        ..RouteConfiguration::default()
-    };
-    let listener = Listener {
-        name: "main".to_owned(),
-        address,
-        filter_chains: vec![FilterChain {
-            name: String::new(),
-            network: NetworkFilter::Http(Arc::clone(&manager)),
-        }],
-        stat_prefix: String::new(),
-        direction: Direction::Unspecified,
-        per_connection_buffer_limit: 1 << 20,
-        access_log: Vec::new(),
-    };
-    let router = FilterPlan {
-        name: "router".to_owned(),
-        disabled: false,
-        config: Arc::new(FilterConfig::Router(Router::default())),
-        prepared: None,
-    };
-    let http = HttpPlan {
-        manager,
-        routes: Arc::new(RouteTable::compile(&routes).unwrap()),
-        filters: filter.into_iter().chain([router]).collect(),
-        overrides: Vec::new(),
-    };
-    let listener = ListenerPlan {
-        listener: Arc::new(listener),
-        chains: vec![ChainPlan::Http(http)],
-    };
-    let clusters = clusters.into_iter().map(|cluster| {
-        let plan = ClusterPlan {
-            cluster: Arc::new(cluster),
-            endpoints: None,
+impl Setup {
+    fn plan(self, ready: Ready) -> Arc<leno_proxy::runtime::Plan> {
+        let Self {
+            address,
+            clusters,
+            routes,
+            ..
+        } = self;
+        let manager = Arc::new(self.manager);
+        let host = VirtualHost {
+            name: "all".to_owned(),
+            domains: vec!["*".to_owned()],
+            routes,
+            edits: HeaderEdits::default(),
+            retry: None,
+            tells_attempts: self.tells_attempts,
+            filter_overrides: self.filter_overrides,
         };
-        (plan.cluster.name.clone(), Arc::new(plan))
-    });
-    Arc::new(Plan {
-        number: 1,
-        node: Arc::default(),
-        listeners: [("main".to_owned(), Arc::new(listener))].into(),
-        clusters: clusters.collect(),
-    })
+        let routes = RouteConfiguration {
+            virtual_hosts: vec![host],
+            ..RouteConfiguration::default()
+        };
+        let listener = Listener {
+            name: "main".to_owned(),
+            address,
+            filter_chains: vec![FilterChain {
+                name: String::new(),
+                network: NetworkFilter::Http(Arc::clone(&manager)),
+            }],
+            stat_prefix: String::new(),
+            direction: Direction::Unspecified,
+            per_connection_buffer_limit: 1 << 20,
+            access_log: Vec::new(),
+        };
+        let router = FilterPlan {
+            name: "router".to_owned(),
+            disabled: false,
+            config: Arc::new(FilterConfig::Router(Router::default())),
+            prepared: None,
+        };
+        let http = HttpPlan {
+            manager,
+            routes: Arc::new(RouteTable::compile(&routes).unwrap()),
+            filters: ready.filter.into_iter().chain([router]).collect(),
+            overrides: ready.overrides,
+        };
+        let listener = ListenerPlan {
+            listener: Arc::new(listener),
+            chains: vec![ChainPlan::Http(http)],
+        };
+        let clusters = clusters.into_iter().map(|cluster| {
+            let plan = ClusterPlan {
+                cluster: Arc::new(cluster),
+                endpoints: None,
+            };
+            (plan.cluster.name.clone(), Arc::new(plan))
+        });
+        Arc::new(Plan {
+            number: 1,
+            node: Arc::default(),
+            listeners: [("main".to_owned(), Arc::new(listener))].into(),
+            clusters: clusters.collect(),
+        })
+    }
 }
 
 pub(crate) fn cluster(name: &str, protocol: UpstreamProtocol, addresses: &[SocketAddr]) -> Cluster {
