@@ -21,6 +21,8 @@ pub mod filter;
 
 pub mod access_log;
 
+pub mod field;
+
 pub mod bootstrap;
 
 pub mod invalid;

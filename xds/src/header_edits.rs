@@ -1,12 +1,13 @@
 //! `request_headers_to_add` and its three siblings, as they stand in four messages.
 
-use leno_model::access_log::{Format, Part};
+use leno_model::access_log::Format;
+use leno_model::field;
 use leno_model::invalid::Invalid;
 use leno_model::route::{AppendAction, HeaderEdit, HeaderEdits};
 
 use crate::pb::core::{self, header_value_option::HeaderAppendAction};
 use crate::strict::Fields;
-use crate::wire::{Within, enumeration, list, required, required_text};
+use crate::wire::{Within, enumeration, list, required};
 
 /// What is read of the messages below.
 pub(crate) const FIELDS: &[Fields] = &[
@@ -43,11 +44,11 @@ pub(crate) fn decode(wire: &Wire<'_>) -> Result<HeaderEdits, Invalid> {
     Ok(HeaderEdits {
         request: list("request_headers_to_add", wire.request_add, decode_edit)?,
         request_remove: list("request_headers_to_remove", wire.request_remove, |name| {
-            field_name(name)
+            field::editable_name(name)
         })?,
         response: list("response_headers_to_add", wire.response_add, decode_edit)?,
         response_remove: list("response_headers_to_remove", wire.response_remove, |name| {
-            field_name(name)
+            field::editable_name(name)
         })?,
     })
 }
@@ -73,7 +74,7 @@ fn decode_edit(option: &core::HeaderValueOption) -> Result<HeaderEdit, Invalid> 
         &header.value
     };
     let value = Format::parse(source).map_err(|reason| Invalid::new("header.value", reason))?;
-    field_value(&value).within("header.value")?;
+    field::value(&value).within("header.value")?;
     let append = match (option.append, enumeration("append_action", option.append_action)?) {
         (Some(append), HeaderAppendAction::AppendIfExistsOrAdd) if !append.value => {
             AppendAction::OverwriteOrAdd
@@ -90,7 +91,7 @@ fn decode_edit(option: &core::HeaderValueOption) -> Result<HeaderEdit, Invalid> 
         (_, HeaderAppendAction::OverwriteIfExists) => AppendAction::OverwriteIfExists,
     };
     Ok(HeaderEdit {
-        name: field_name(&header.key).within("header.key")?,
+        name: field::editable_name(&header.key).within("header.key")?,
         value,
         append,
     })
@@ -112,36 +113,4 @@ fn encode_edit(edit: &HeaderEdit) -> core::HeaderValueOption {
         append_action: action.into(),
         ..Default::default()
     }
-}
-
-/// The text of a value may hold what RFC 9110, section 5.5, allows; its operators are looked at when a request is sent.
-fn field_value(value: &Format) -> Result<(), Invalid> {
-    let texts = value.parts.iter().filter_map(|part| match part {
-        Part::Text(text) => Some(text),
-        Part::Operator(_) => None,
-    });
-    match texts
-        .flat_map(|text| text.chars())
-        .find(|letter| letter.is_ascii_control() && *letter != '\t')
-    {
-        Some(found) => {
-            let reason = format!("holds {found:?}, which a field value may not hold");
-            Err(Invalid::new("", reason))
-        }
-        None => Ok(()),
-    }
-}
-
-/// A field name in lower case: a token of RFC 9110, section 5.6.2, and not one that routing depends on.
-fn field_name(name: &str) -> Result<String, Invalid> {
-    let name = required_text("", name)?.to_ascii_lowercase();
-    if name.starts_with(':') || name == "host" {
-        let reason = format!("`{name}` may not be edited: use a path or host rewrite");
-        return Err(Invalid::new("", reason));
-    }
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if !name.bytes().all(is_token) {
-        return Err(Invalid::new("", format!("`{name}` is not a field name")));
-    }
-    Ok(name)
 }

@@ -32,6 +32,13 @@ fn good_documents_have_no_problems() {
     );
 }
 
+fn with_headers(headers: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v}}\nspec:\n  hosts: [a]\n  \
+         http:\n  - headers: {{{headers}}}\n    route: [{{destination: {{host: b}}}}]\n"
+    )
+}
+
 #[test]
 fn problems_name_file_line_object_and_field() {
     let plugin = |spec: &str| {
@@ -57,6 +64,11 @@ fn problems_name_file_line_object_and_field() {
          "f.yaml:12: WasmPlugin default/p: spec.vmConfig.env[1].value: may only"),
         ("---\n---\n# c\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\nspec:\n  hosts: [a]\n  http:\n  - fault: {}\n".into(),
          "VirtualService default/v: spec.http[0].fault: fault: a field of Istio's VirtualService that this version does not support"),
+        (with_headers("request: {remove: [x-a, ':path']}"), "spec.http[0].headers.request.remove[1]: `:path` may not be edited"),
+        (with_headers("response: {set: {'x a': b}}"), "spec.http[0].headers.response.set.x a: `x a` is not a field name"),
+        (with_headers("request: {add: {host: b}}"), "spec.http[0].headers.request.add.host: `host` may not be edited"),
+        (with_headers("request: {add: {x: \"a\\nb\"}}"), "spec.http[0].headers.request.add.x: holds '\\n'"),
+        (with_headers("request: {add: {x: '%WHAT%'}}"), "spec.http[0].headers.request.add.x: "),
     ];
     for (text, want) in cases {
         let problems = check(&[("f.yaml", &text)]);

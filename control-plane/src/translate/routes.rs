@@ -335,7 +335,8 @@ fn lower(names: &[String]) -> Vec<String> {
     names.iter().map(|name| name.to_ascii_lowercase()).collect()
 }
 
-fn is_authority(name: &str) -> bool {
+/// What names the host of a request.
+pub(crate) fn is_authority(name: &str) -> bool {
     name.eq_ignore_ascii_case("host") || name == ":authority"
 }
 
