@@ -24,6 +24,8 @@ pub struct Cluster {
     pub max_requests_per_connection: Option<u32>,
     /// Envoy's circuit breakers at default priority.
     pub limits: Limits,
+    /// HTTP/1: trailers pass (Envoy's `enable_trailers`); otherwise they are dropped.
+    pub h1_trailers: bool,
     /// Which addresses of a name are endpoints.
     pub dns_family: DnsFamily,
 }
@@ -40,6 +42,7 @@ impl Cluster {
             idle_timeout: Some(Duration::from_secs(3600)),
             max_requests_per_connection: None,
             limits: Limits::default(),
+            h1_trailers: false,
             dns_family: DnsFamily::Auto,
         }
     }

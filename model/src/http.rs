@@ -42,6 +42,8 @@ pub struct HttpConnectionManager {
     pub initial_connection_window: u32,
     /// HTTP/1: answer HTTP/1.0 requests (Envoy's `accept_http_10`).
     pub accept_http_10: bool,
+    /// HTTP/1: trailers pass (Envoy's `enable_trailers`); otherwise they are dropped.
+    pub h1_trailers: bool,
     /// What `server` says (default `leno`).
     pub server_name: String,
     /// What happens to a `server` of the upstream.
@@ -82,6 +84,7 @@ impl Default for HttpConnectionManager {
             initial_stream_window: 16 << 20,
             initial_connection_window: 24 << 20,
             accept_http_10: false,
+            h1_trailers: false,
             server_name: "leno".to_owned(),
             server_header: ServerHeader::Overwrite,
             use_remote_address: false,

@@ -28,6 +28,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use leno_model::bootstrap::Node;
 use leno_sdk::native::NativeFactory;
 use leno_wasm::{Engine, Module, ModuleError};
 use sha2::{Digest, Sha256};
@@ -37,7 +38,7 @@ use crate::filters::queues::Queues;
 use crate::filters::shared_data::NameSpaces;
 use crate::stats::Registry;
 
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Prepared, Refusal, absent, prepare};
 
 /// Who a filter is, for logs, statistics and properties.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub struct Identity {
 pub struct Shared {
     engine: Engine,
     natives: Vec<NativeFactory>,
+    node: Arc<Node>,
     registry: Arc<Registry>,
     modules: Mutex<HashMap<[u8; 32], Weak<Module>>>,
     name_spaces: NameSpaces,
@@ -69,6 +71,7 @@ impl Shared {
         Self {
             engine,
             natives,
+            node: Arc::default(),
             registry,
             modules: Mutex::default(),
             name_spaces: NameSpaces::default(),
@@ -77,9 +80,30 @@ impl Shared {
         }
     }
 
-    /// The same engine and code, but nothing that a guest could change for others: to try a guest out.
+    /// The same on a proxy of this name and place.
+    #[must_use]
+    pub fn on(mut self, node: Arc<Node>) -> Self {
+        self.node = node;
+        self
+    }
+
+    /// What a guest that is tried out finds: the same proxy, engine, code and names of queues, but nothing that it
+    /// could change for others.
     fn apart(&self) -> Self {
-        Self::new(self.engine.clone(), Registry::new(), self.natives.clone())
+        Self {
+            queues: self.queues.named_alike(),
+            ..Self::new(self.engine.clone(), Registry::new(), self.natives.clone()).on(self.node.clone())
+        }
+    }
+
+    /// Says whether the code of the filter `name`, which has to be fetched, is there.
+    pub fn fetched(&self, name: &str, is_there: bool) {
+        let what = if is_there { "successes" } else { "failures" };
+        self.registry
+            .shared_counter(&format!("wasm.remote_load_fetch_{what}"), &[])
+            .inc();
+        self.registry
+            .set_gauge(&format!("wasm.{name}.code_missing"), u64::from(!is_there));
     }
 
     fn native(&self, name: &[u8]) -> Option<NativeFactory> {

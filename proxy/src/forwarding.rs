@@ -9,6 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use leno_model::http::{HttpConnectionManager, ServerHeader};
 
 use crate::http::headers::Headers;
+use crate::http::message::{Protocol, RequestHead};
+use crate::reply::{Flags, Reply};
 
 mod path;
 
@@ -66,6 +68,18 @@ pub(crate) fn prepare_request(
         append_to_list(headers, b"via", manager.via.as_bytes());
     }
     path::prepare(manager, headers).map(|()| client)
+}
+
+/// What a proxy at the edge answers to `https://` in the target of an HTTP/1 request that came without encryption
+/// (Envoy's, with `use_remote_address`): nobody downstream may claim it.
+pub(crate) fn refusal(manager: &HttpConnectionManager, head: &RequestHead, encrypted: bool) -> Option<Reply> {
+    let is_http1 = head.protocol != Protocol::Http2;
+    let claims = is_http1 && !encrypted && head.headers.get(b":scheme") == Some(b"https");
+    (claims && manager.use_remote_address).then(|| Reply {
+        flags: Flags::DOWNSTREAM_PROTOCOL,
+        details: "http1.https_url_on_plaintext_connection".into(),
+        ..Reply::text(403, "Forbidden")
+    })
 }
 
 /// The path leads above the root, or cannot be read.

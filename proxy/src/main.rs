@@ -10,5 +10,16 @@ use leno_proxy::server;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    server::run(Options::parse(), Vec::new())
+    match Options::try_parse() {
+        Ok(options) if options.accepted.hot_restart_version => {
+            println!("disabled");
+            ExitCode::SUCCESS
+        }
+        Ok(options) => server::run(options, Vec::new()),
+        Err(error) => {
+            // Where not even that can be told, the code says it. It is Envoy's.
+            let _ = error.print();
+            ExitCode::from(u8::from(error.use_stderr()))
+        }
+    }
 }

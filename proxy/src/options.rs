@@ -110,6 +110,12 @@ pub struct Accepted {
     /// Components are always named by their module.
     #[arg(long)]
     pub enable_fine_grain_logging: bool,
+    /// Workers hold no locks that could be traced.
+    #[arg(long)]
+    pub enable_mutex_tracing: bool,
+    /// Print the version of hot restart, and end: there is none.
+    #[arg(long)]
+    pub hot_restart_version: bool,
     /// Use the system's own settings for core dumps.
     #[arg(long)]
     pub enable_core_dump: bool,
@@ -249,6 +255,11 @@ impl Options {
                 given.enable_fine_grain_logging,
                 "--enable-fine-grain-logging",
                 "use --component-log-level, which takes any module",
+            ),
+            (
+                given.enable_mutex_tracing,
+                "--enable-mutex-tracing",
+                "there is nothing to trace: the request path has no lock",
             ),
             (
                 given.enable_core_dump,

@@ -22,6 +22,8 @@ pub enum Reason {
     NoHealthyUpstream,
     /// The request never left, or the response never began.
     Upstream(UpstreamFailure, Attempt),
+    /// The upstream failed in the middle of its response.
+    UpstreamBrokeOff(UpstreamFailure),
     /// The route's time is over.
     RouteTimeout,
     /// The time of the last try is over.
@@ -30,8 +32,10 @@ pub enum Reason {
     RequestTimeout,
     /// `request_headers_timeout`: the head did not end in time.
     HeadersTimeout,
-    /// `stream_idle_timeout`: nothing moved.
+    /// `stream_idle_timeout`: nothing moved, and the request has not ended.
     StreamIdle,
+    /// `stream_idle_timeout`: nothing moved since the request ended.
+    ResponseIdle,
     /// The client has gone.
     DownstreamGone,
     /// The client broke the protocol.
@@ -88,7 +92,7 @@ pub enum Attempt {
     Exhausted,
 }
 
-/// Response flags: a set, written as in `UF,URX`.
+/// Response flags: a set, written as in `URX,UF`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(u32);
 
@@ -161,6 +165,16 @@ impl Flags {
         self.0 == 0
     }
 
+    /// Its flags one by one, as Envoy writes them: in the order in which they come up. That retries are used up is
+    /// known before why the last one failed.
+    pub fn ordered(self) -> impl Iterator<Item = Self> {
+        let rest = (0..FLAGS.len()).map(|bit| Self(1 << bit));
+        let rest = rest.filter(|flag| *flag != Self::RETRIES_EXHAUSTED);
+        std::iter::once(Self::RETRIES_EXHAUSTED)
+            .chain(rest)
+            .filter(move |flag| self.contains(*flag))
+    }
+
     /// The set with these bits.
     #[must_use]
     pub const fn from_bits(bits: u32) -> Self {
@@ -179,15 +193,11 @@ impl fmt::Display for Flags {
         if self.is_empty() {
             return out.write_str("-");
         }
-        let mut first = true;
-        for (bit, name) in FLAGS.iter().enumerate() {
-            if self.0 & (1 << bit) != 0 {
-                if !first {
-                    out.write_str(",")?;
-                }
-                out.write_str(name)?;
-                first = false;
+        for (position, flag) in self.ordered().enumerate() {
+            if position > 0 {
+                out.write_str(",")?;
             }
+            out.write_str(FLAGS.get(flag.0.trailing_zeros() as usize).unwrap_or(&"?"))?;
         }
         Ok(())
     }
@@ -257,6 +267,11 @@ impl Reply {
                 "no healthy upstream",
             ),
             Reason::Upstream(failure, attempt) => return Self::to_upstream_failure(failure, *attempt),
+            Reason::UpstreamBrokeOff(failure) => {
+                let mut reply = Self::to_upstream_failure(failure, Attempt::First);
+                reply.details = reply.details.replacen("_before_", "_after_", 1).into();
+                return reply;
+            }
             Reason::RouteTimeout => (
                 504,
                 Flags::UPSTREAM_TIMEOUT,
@@ -277,6 +292,7 @@ impl Reply {
                 "request header timeout",
             ),
             Reason::StreamIdle => (408, Flags::STREAM_IDLE, "stream_idle_timeout", "stream timeout"),
+            Reason::ResponseIdle => (504, Flags::STREAM_IDLE, "stream_idle_timeout", "stream timeout"),
             Reason::DownstreamGone => (0, Flags::DOWNSTREAM_GONE, "downstream_remote_disconnect", ""),
             Reason::DownstreamProtocol => (
                 400,
@@ -377,13 +393,12 @@ impl Reply {
             Attempt::First => "",
             Attempt::Retried | Attempt::Exhausted => "retried and the latest ",
         };
-        let mut body = format!(
+        // Why a connection failed is for the operator, not for the client (as in Envoy 1.40).
+        let body = format!(
             "upstream connect error or disconnect/reset before headers. {retried}reset reason: {reset}"
         );
         let mut details = format!("upstream_reset_before_response_started{{{reset}");
         if let Some(transport) = transport {
-            body.push_str(", transport failure reason: ");
-            body.push_str(&transport);
             details.push('|');
             details.push_str(&transport);
         }

@@ -95,6 +95,7 @@ pub(crate) async fn serve(
     let peer = connection.source;
     let prepared = forwarding::prepare_request(&http.manager, &mut head.headers, peer, http.server.encrypted);
     facts.client = prepared.ok();
+    let refused = forwarding::refusal(&http.manager, &head, http.server.encrypted);
     let random = fastrand::u64(..);
     let route = http.routes.select(&head.headers, random);
     let slots = http.filters_for(route.as_ref());
@@ -123,7 +124,9 @@ pub(crate) async fn serve(
     };
     story.take_route(route);
     story.http.stats.begin();
-    if prepared.is_err() {
+    if let Some(reply) = refused {
+        story.refuse(reply);
+    } else if prepared.is_err() {
         story.refuse(Reply {
             details: "path_normalization_failed".into(),
             ..Reply::text(400, "")
@@ -239,7 +242,16 @@ impl Story {
     /// An answer of the proxy itself. The flags are told even if the response has begun and is only cut off.
     fn answer(&self, reply: &Reply) -> Step {
         self.flag(reply.flags);
-        self.chain.reply(reply)
+        let route = self.route.borrow().clone();
+        match route {
+            Some(route) if !self.head_written.get() => {
+                // The edits may tell why; the status is not theirs yet, as in Envoy.
+                self.state.facts_mut().response_details = reply.details.clone();
+                let reply = self.with_route_edits(&route, reply.clone());
+                self.chain.reply(&reply)
+            }
+            Some(_) | None => self.chain.reply(reply),
+        }
     }
 
     /// Has the response half answer this.

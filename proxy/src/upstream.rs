@@ -99,7 +99,10 @@ impl ClusterRuntime {
                 balancer: Balancer::new(cluster.balance, &[], 0),
             }),
             limits: common.limits.of(&cluster.name, cluster.limits),
-            settings: ClientSettings::default(),
+            settings: ClientSettings {
+                h1_trailers: cluster.h1_trailers,
+                ..ClientSettings::default()
+            },
             stats: ClusterStats::new(&common.registry, &cluster.name),
             tasks: RefCell::default(),
             seed: Cell::new(seed),

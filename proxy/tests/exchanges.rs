@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod exchanges {
+    mod answers;
     mod framing;
     mod heads;
     mod logs;
@@ -216,10 +217,23 @@ async fn what_cannot_be_reached_is_a_503_that_says_why() {
     let mut client = Client::connect(proxy.address, Version::HTTP_11).await;
     let (status, body, _) = ask(&mut client, "/").await;
     let expected = "upstream connect error or disconnect/reset before headers. reset reason: remote connection \
-                    failure, transport failure reason: delayed connect error: Connection refused";
+                    failure";
     assert_eq!((status.as_u16(), body.as_str()), (503, expected));
     let (status, body, _) = ask(&mut client, "/empty").await;
     assert_eq!((status.as_u16(), body.as_str()), (503, "no healthy upstream"));
+    let counted = |cluster: &str, what: &str| {
+        let tags = [("envoy.cluster_name", cluster)];
+        let name = format!("cluster.{cluster}.{what}");
+        proxy.registry.counter(&name, &tags).total()
+    };
+    for name in ["refused", "empty"] {
+        assert_eq!(counted(name, "upstream_rq_5xx"), 1, "{name}");
+        assert_eq!(
+            counted(name, "upstream_rq_total"),
+            0,
+            "nothing was sent to {name}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use sha2::Digest as _;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn program() -> Command {
@@ -279,6 +281,71 @@ fn options_that_do_not_exist_are_refused() {
         .args(["--config-pth", "x"])
         .output()
         .expect("the setup of the test");
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--config-path"));
+}
+
+#[test]
+fn a_module_that_cannot_be_had_keeps_nothing_but_its_filter() {
+    let module = wat::parse_str(
+        r#"(module (memory (export "memory") 1)
+          (func (export "proxy_abi_version_0_2_1"))
+          (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 4096))
+          (func (export "proxy_on_context_create") (param i32 i32))
+          (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (i32.const 1))
+          (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 1)))"#,
+    )
+    .expect("the setup of the test");
+    let store = TcpListener::bind("127.0.0.1:0").expect("the setup of the test");
+    let address = store.local_addr().expect("the setup of the test");
+    drop(store);
+    let folder = tempfile::tempdir().expect("the setup of the test");
+    let digest: String = sha2::Sha256::digest(&module)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let filter = format!(
+        r#"          http_filters:
+          - name: guest
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+              config:
+                name: guest
+                vm_config:
+                  code:
+                    remote:
+                      sha256: {digest}
+                      http_uri: {{uri: "http://store/m.wasm", cluster: upstream, timeout: 5s}}
+                      retry_policy: {{num_retries: 0}}
+"#
+    );
+    let config = bootstrap(address, &folder.path().join("access.log"));
+    let config = config.replace("          http_filters:\n", &filter);
+
+    let file = folder.path().join("validate.yaml");
+    std::fs::write(&file, &config).expect("the setup of the test");
+    let mut command = program();
+    command.args(["--mode", "validate", "-l", "off", "-c"]).arg(&file);
+    assert!(command.status().expect("the setup of the test").success());
+
+    let running = Running::start(folder.path(), &config);
+    assert_eq!(running.get(running.listener(), "/hello").0, 503, "fails closed");
+    let stats = |filter: &str| running.get(running.admin, &format!("/stats?filter={filter}")).1;
+    assert_eq!(stats("code_missing"), "wasm.guest.code_missing: 1\n");
+
+    let store = TcpListener::bind(address).expect("the setup of the test");
+    std::thread::spawn(move || {
+        while let Ok((mut socket, _)) = store.accept() {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", module.len());
+            // A client that does not wait for its answer is of no interest.
+            let _ = socket.read(&mut [0; 4096]);
+            let _ = socket.write_all(&[head.as_bytes(), &module].concat());
+        }
+    });
+    wait(|| (running.get(running.listener(), "/hello") == (200, "hello".to_owned())).then_some(()));
+    assert_eq!(stats("code_missing"), "wasm.guest.code_missing: 0\n");
+    assert_eq!(
+        stats("remote_load_fetch_successes"),
+        "wasm.remote_load_fetch_successes: 1\n"
+    );
 }

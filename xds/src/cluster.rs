@@ -103,6 +103,7 @@ pub(crate) fn decode(value: &cluster::Cluster) -> Result<Cluster, Invalid> {
     cluster.connect_timeout =
         wire::positive("connect_timeout", value.connect_timeout.as_ref())?.unwrap_or(cluster.connect_timeout);
     cluster.protocol = protocol.spoken.unwrap_or(cluster.protocol);
+    cluster.h1_trailers = protocol.h1_trailers;
     cluster.idle_timeout = wire::timeout("idle_timeout", common.idle_timeout.as_ref(), cluster.idle_timeout)
         .within("common_http_protocol_options")?;
     // Zero means no bound, as in Envoy.
@@ -193,6 +194,14 @@ fn decode_discovery(value: &cluster::Cluster) -> Result<Discovery, Invalid> {
             "eds_cluster_config",
             "only a cluster of type EDS takes it",
         ));
+    }
+    if kind == DiscoveryType::Static && value.load_assignment.is_none() {
+        // As in Envoy: a cluster that nobody can be asked of.
+        let nobody = LoadAssignment {
+            cluster: value.name.clone(),
+            ..LoadAssignment::default()
+        };
+        return Ok(Discovery::Static(Arc::new(nobody)));
     }
     let assignment = || {
         let assignment = required("load_assignment", value.load_assignment.as_ref())?;

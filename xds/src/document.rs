@@ -146,10 +146,18 @@ fn value_of_node(node: &Node) -> serde_json::Value {
         Node::Number(value) => value.clone().into(),
         Node::Text(value) => value.as_str().into(),
         Node::List(items) => items.iter().map(|item| value_of_node(&item.value)).collect(),
-        Node::Map(entries) => entries
-            .iter()
-            .map(|(key, value)| (key.clone(), value_of_node(&value.value)))
-            .collect(),
+        Node::Map(entries) => {
+            let mut object: serde_json::Map<_, _> = entries
+                .iter()
+                .map(|(key, value)| (key.clone(), value_of_node(&value.value)))
+                .collect();
+            // Nothing needs to stand for nothing; the reader of messages wants it all the same.
+            let is_empty = |url: &serde_json::Value| url == "type.googleapis.com/google.protobuf.Empty";
+            if object.get("@type").is_some_and(is_empty) && !object.contains_key("value") {
+                object.insert("value".to_owned(), serde_json::json!({}));
+            }
+            object.into()
+        }
     }
 }
 

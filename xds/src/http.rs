@@ -73,8 +73,8 @@ pub(crate) const FIELDS: &[Fields] = &[
     },
     Fields {
         message: "envoy.config.core.v3.Http1ProtocolOptions",
-        supported: &["accept_http_10"],
-        no_effect: &[("enable_trailers", "trailers always pass")],
+        supported: &["accept_http_10", "enable_trailers"],
+        no_effect: &[],
     },
     Fields {
         message: "envoy.config.core.v3.Http2ProtocolOptions",
@@ -91,6 +91,7 @@ pub(crate) const FIELDS: &[Fields] = &[
 pub(crate) fn decode(manager: &hcm::HttpConnectionManager) -> Result<HttpConnectionManager, Invalid> {
     let defaults = HttpConnectionManager::default();
     let common = manager.common_http_protocol_options.unwrap_or_default();
+    let http1 = manager.http_protocol_options.as_ref();
     let http2 = manager.http2_protocol_options.clone().unwrap_or_default();
     if common.max_requests_per_connection.is_some() {
         return Err(Invalid::new(
@@ -136,10 +137,8 @@ pub(crate) fn decode(manager: &hcm::HttpConnectionManager) -> Result<HttpConnect
             http2.initial_connection_window_size,
         )?
         .unwrap_or(defaults.initial_connection_window),
-        accept_http_10: manager
-            .http_protocol_options
-            .as_ref()
-            .is_some_and(|options| options.accept_http_10),
+        accept_http_10: http1.is_some_and(|options| options.accept_http_10),
+        h1_trailers: http1.is_some_and(|options| options.enable_trailers),
         server_name: match manager.server_name.as_str() {
             "" => defaults.server_name,
             name => name.to_owned(),
@@ -192,9 +191,12 @@ pub(crate) fn encode(value: &HttpConnectionManager) -> hcm::HttpConnectionManage
             max_headers_count: Some(uint32(value.max_request_headers_count)),
             ..Default::default()
         }),
-        http_protocol_options: value.accept_http_10.then(|| core::Http1ProtocolOptions {
-            accept_http_10: true,
-            ..Default::default()
+        http_protocol_options: (value.accept_http_10 || value.h1_trailers).then(|| {
+            core::Http1ProtocolOptions {
+                accept_http_10: value.accept_http_10,
+                enable_trailers: value.h1_trailers,
+                ..Default::default()
+            }
         }),
         http2_protocol_options: Some(core::Http2ProtocolOptions {
             max_concurrent_streams: Some(uint32(value.max_concurrent_streams)),

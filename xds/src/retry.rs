@@ -91,7 +91,7 @@ pub(crate) fn decode(policy: &route::RetryPolicy) -> Result<RetryPolicy, Invalid
         check_predicate,
     )?;
     Ok(RetryPolicy {
-        on: decode_conditions(&policy.retry_on).within("retry_on")?,
+        on: decode_conditions(&policy.retry_on),
         retries: policy.num_retries.map_or(1, |retries| retries.value),
         per_try_timeout: wire::timeout("per_try_timeout", policy.per_try_timeout.as_ref(), None)?,
         status_codes: list("retriable_status_codes", &policy.retriable_status_codes, |code| {
@@ -128,19 +128,20 @@ pub(crate) fn encode(value: &RetryPolicy) -> route::RetryPolicy {
     }
 }
 
-fn decode_conditions(text: &str) -> Result<RetryOn, Invalid> {
+/// Words that are not known are left out, as in Envoy.
+fn decode_conditions(text: &str) -> RetryOn {
     let mut on = RetryOn::default();
     for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-        let Some((_, flag)) = CONDITIONS.iter().find(|(name, _)| *name == word) else {
-            let known: Vec<&str> = CONDITIONS.iter().map(|(name, _)| *name).collect();
-            return Err(Invalid::new(
-                "",
-                format!("`{word}` is not one of {}", known.join(", ")),
-            ));
-        };
-        *flag(&mut on) = true;
+        match CONDITIONS.iter().find(|(name, _)| *name == word) {
+            Some((_, flag)) => *flag(&mut on) = true,
+            None => tracing::warn!(
+                code = "retry_on_unknown",
+                word,
+                "retries on nothing, as in Envoy: it is not one of the words that are known"
+            ),
+        }
     }
-    Ok(on)
+    on
 }
 
 fn encode_conditions(mut on: RetryOn) -> String {

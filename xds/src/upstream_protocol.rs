@@ -45,6 +45,7 @@ const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptio
 pub(crate) struct Protocol {
     pub(crate) spoken: Option<UpstreamProtocol>,
     pub(crate) common: Option<core::HttpProtocolOptions>,
+    pub(crate) h1_trailers: bool,
 }
 
 /// The options as an extension, or those of older versions in the cluster itself; not both, as in Envoy.
@@ -70,6 +71,7 @@ pub(crate) fn decode(value: &cluster::Cluster) -> Result<Protocol, Invalid> {
             }
         },
         common: value.common_http_protocol_options,
+        h1_trailers: enables_trailers(value.http_protocol_options.as_ref()),
     };
     let mut names: Vec<&String> = value.typed_extension_protocol_options.keys().collect();
     names.sort();
@@ -93,12 +95,18 @@ pub(crate) fn decode(value: &cluster::Cluster) -> Result<Protocol, Invalid> {
     Ok(protocol)
 }
 
+fn enables_trailers(options: Option<&core::Http1ProtocolOptions>) -> bool {
+    options.is_some_and(|options| options.enable_trailers)
+}
+
 fn decode_options(options: upstream_http::HttpProtocolOptions) -> Result<Protocol, Invalid> {
+    let mut h1_trailers = false;
     let spoken = match required("", options.upstream_protocol_options.as_ref())? {
         UpstreamProtocolOptions::ExplicitHttpConfig(explicit) => {
             match required("explicit_http_config", explicit.protocol_config.as_ref())? {
                 ProtocolConfig::HttpProtocolOptions(options) => {
                     refuse_http1_options(options).within("explicit_http_config.http_protocol_options")?;
+                    h1_trailers = options.enable_trailers;
                     UpstreamProtocol::Http1
                 }
                 ProtocolConfig::Http2ProtocolOptions(options) => {
@@ -126,6 +134,7 @@ fn decode_options(options: upstream_http::HttpProtocolOptions) -> Result<Protoco
             http2
                 .transpose()
                 .within("use_downstream_protocol_config.http2_protocol_options")?;
+            h1_trailers = enables_trailers(downstream.http_protocol_options.as_ref());
             UpstreamProtocol::Downstream
         }
         UpstreamProtocolOptions::AutoConfig(_) => {
@@ -135,6 +144,7 @@ fn decode_options(options: upstream_http::HttpProtocolOptions) -> Result<Protoco
     Ok(Protocol {
         spoken: Some(spoken),
         common: options.common_http_protocol_options,
+        h1_trailers,
     })
 }
 
@@ -172,12 +182,16 @@ pub(crate) fn encode(value: &Cluster) -> HashMap<String, protobuf::Any> {
             protocol_config: Some(config),
         })
     };
+    let http1 = core::Http1ProtocolOptions {
+        enable_trailers: value.h1_trailers,
+        ..Default::default()
+    };
     let spoken = match value.protocol {
-        UpstreamProtocol::Http1 => explicit(ProtocolConfig::HttpProtocolOptions(Default::default())),
+        UpstreamProtocol::Http1 => explicit(ProtocolConfig::HttpProtocolOptions(http1)),
         UpstreamProtocol::Http2 => explicit(ProtocolConfig::Http2ProtocolOptions(Default::default())),
         UpstreamProtocol::Downstream => {
             UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
-                http_protocol_options: Some(Default::default()),
+                http_protocol_options: Some(http1),
                 http2_protocol_options: Some(Default::default()),
                 ..Default::default()
             })

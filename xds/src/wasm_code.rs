@@ -106,8 +106,12 @@ fn decode_digest(text: &str) -> Result<String, Invalid> {
     if text == NO_DIGEST {
         return Ok(String::new());
     }
+    if text.is_empty() {
+        let reason = "is required: 64 hexadecimal digits, or `nil` to take whatever the server has";
+        return Err(Invalid::new("sha256", reason));
+    }
     let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if text.is_empty() || is_digest {
+    if is_digest {
         return Ok(text.to_ascii_lowercase());
     }
     Err(Invalid::new("sha256", "is not 64 hexadecimal digits"))

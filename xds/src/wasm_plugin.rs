@@ -233,7 +233,7 @@ fn encode_vm(vm: &WasmVm) -> wasm::VmConfig {
     }
 }
 
-/// The bytes that a guest gets: texts and bytes as they are, a `Struct` as JSON text.
+/// The bytes that a guest gets: texts and bytes as they are, a `Struct` as JSON text, any other message serialised.
 ///
 /// Envoy's documentation of the field says JSON; Envoy 1.39 hands out the serialised `Struct` instead, which no
 /// guest can read without a protobuf parser. We do what is documented.
@@ -246,11 +246,7 @@ fn decode_configuration(any: Option<&protobuf::Any>) -> Result<Vec<u8>, Invalid>
     } else if let Some(fields) = unpack::<protobuf::Struct>(any).within("configuration")? {
         wire::struct_to_json(&fields).to_string().into_bytes()
     } else {
-        let reason = format!(
-            "`{}` is not one of StringValue, BytesValue and Struct",
-            any.type_url
-        );
-        return Err(Invalid::new("configuration", reason));
+        any.value.clone()
     };
     Ok(bytes)
 }

@@ -139,7 +139,10 @@ fn text_of(which: Text, record: &ExchangeRecord<'_>, out: &mut Vec<u8>) -> Kind 
             _ => return address(address_of(Address::Upstream, record), Show::Whole, out),
         },
         Text::UpstreamCluster => record.cluster,
-        Text::TransportFailureReason => upstream.map_or("", |upstream| upstream.transport_failure),
+        Text::TransportFailureReason => {
+            let reason = upstream.map_or("", |upstream| upstream.transport_failure);
+            return text(reason.replace(char::is_whitespace, "_").as_bytes(), out);
+        }
         Text::StreamId => match record.request.get(b"x-request-id") {
             Some(id) if !id.is_empty() => return text(id, out),
             _ => {
@@ -161,9 +164,7 @@ fn protocol(protocol: Protocol) -> &'static str {
 }
 
 fn flags(flags: Flags, out: &mut Vec<u8>) -> Kind {
-    if flags.is_empty() {
-        return Kind::Missing;
-    }
+    // No flag is `-` for Envoy also where it writes nothing for what is missing.
     let _ = write!(out, "{flags}");
     Kind::Text
 }
@@ -189,8 +190,15 @@ const LONG_FLAGS: [(Flags, &str); 16] = [
 ];
 
 fn long_flags(flags: Flags, out: &mut Vec<u8>) -> Kind {
+    if flags.is_empty() {
+        out.push(b'-');
+        return Kind::Text;
+    }
     let mut kind = Kind::Missing;
-    for (_, name) in LONG_FLAGS.iter().filter(|(flag, _)| flags.contains(*flag)) {
+    let names = flags
+        .ordered()
+        .filter_map(|flag| LONG_FLAGS.iter().find(|(known, _)| *known == flag));
+    for (_, name) in names {
         if kind == Kind::Text {
             out.push(b',');
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use leno_model::bootstrap::Bootstrap;
+use leno_model::filter::FilterConfig;
 use leno_xds::resource::{Kind, Resource};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -11,14 +12,18 @@ use tokio::task::JoinSet;
 use crate::config::link::{FromServer, ToServer};
 use crate::config::notes::Notes;
 use crate::config::plan::Plan;
-use crate::config::prepare::Preparer;
-use crate::config::store::parts::{PartId, Ready};
+use crate::config::prepare::{Origin, Preparer};
+use crate::config::store::parts::{Part, PartId, Ready};
 use crate::config::store::{Action, Now, Settings, Store, Update, Versioned};
 use crate::config::view::View;
 use crate::filters::Prepared;
 use crate::router::RouteTable;
 
-type PreparedPart = (PartId, Result<Ready<Arc<Prepared>, Arc<RouteTable>>, String>);
+struct PreparedPart {
+    id: PartId,
+    part: Part,
+    result: Result<Ready<Arc<Prepared>, Arc<RouteTable>>, String>,
+}
 
 /// Where configuration meets the rest of the process.
 pub struct Ends {
@@ -44,6 +49,8 @@ pub struct Config {
     ends: Ends,
     /// Answers about the bootstrap that are still missing, and the first refusal.
     bootstrap_answers: (usize, Option<String>),
+    /// Whose configuration is being prepared now.
+    origin: Origin,
 }
 
 impl Config {
@@ -65,6 +72,7 @@ impl Config {
             notes,
             ends,
             bootstrap_answers: (0, None),
+            origin: Origin::Bootstrap,
         }
     }
 
@@ -98,6 +106,7 @@ impl Config {
             };
             self.done(done).await;
         }
+        self.origin = Origin::Server;
         self.bootstrap_answers.1.take().map_or(Ok(()), Err)
     }
 
@@ -128,20 +137,42 @@ impl Config {
 
     async fn done(&mut self, done: Result<PreparedPart, tokio::task::JoinError>) {
         match done {
-            Ok((id, result)) => self.store.prepared(id, result, now()),
+            Ok(PreparedPart { id, part, result }) => {
+                if let (Part::Filter(config), Ok(Ready::Filter(prepared))) = (&part, &result)
+                    && prepared.is_absent()
+                {
+                    self.fetch_later(id, Arc::clone(config));
+                }
+                self.store.prepared(id, result, now());
+            }
             // Panics while preparing are caught where the work is done; only an abort at the end comes here.
             Err(error) => tracing::error!(code = "config_prepare", %error, "a part was not prepared"),
         }
         self.act().await;
     }
 
+    /// The filter takes the place of the one that has no code when its module has come.
+    fn fetch_later(&mut self, id: PartId, config: Arc<FilterConfig>) {
+        if !self.preparer.fetches() {
+            return;
+        }
+        let prepared = self.preparer.fetch_later(Arc::clone(&config));
+        self.preparing.spawn(async move {
+            let result = Ok(Ready::Filter(prepared.await));
+            let part = Part::Filter(config);
+            PreparedPart { id, part, result }
+        });
+    }
+
     async fn act(&mut self) {
         for action in self.store.actions() {
             match action {
                 Action::Prepare(id, part) => {
-                    let preparer = self.preparer.clone();
-                    self.preparing
-                        .spawn(async move { (id, preparer.prepare(part).await) });
+                    let result = self.preparer.prepare(part.clone(), self.origin);
+                    self.preparing.spawn(async move {
+                        let result = result.await;
+                        PreparedPart { id, part, result }
+                    });
                 }
                 Action::Answer(None, refused) => {
                     self.bootstrap_answers.0 = self.bootstrap_answers.0.saturating_sub(1);

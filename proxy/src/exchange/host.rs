@@ -95,6 +95,10 @@ impl ExchangeHost for View {
         if self.standing(map) {
             if !trailers {
                 apply(&mut self.state.headers_mut(direction), map, edit);
+                if direction == Direction::Request {
+                    // What the route was chosen by may have changed (Envoy's `Context::onHeadersModified`).
+                    self.state.clear_route_cache();
+                }
             } else if let Some(headers) = self.state.trailers_mut(direction).as_mut() {
                 apply(headers, map, edit);
             }

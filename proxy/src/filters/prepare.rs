@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leno_model::bootstrap::Node;
 use leno_model::filter::{FailurePolicy, FilterConfig, WasmCode, WasmFilter};
 use leno_model::invalid::Invalid;
 use leno_sdk::host::PluginHost;
@@ -31,6 +30,32 @@ pub struct Prepared {
 enum Guest {
     Native(NativeFactory),
     Module(Arc<Module>),
+    /// Its code has not come yet.
+    Absent,
+}
+
+/// Why a filter cannot be made ready.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What is wrong, and where.
+    pub reason: Invalid,
+    /// It asked for a queue that nobody has registered: once another filter has, it may start.
+    pub lacks_queue: bool,
+}
+
+impl From<Invalid> for Refusal {
+    fn from(reason: Invalid) -> Self {
+        Self {
+            reason,
+            lacks_queue: false,
+        }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.reason.fmt(out)
+    }
 }
 
 /// Compiles the module and starts it once, apart from everything that serves. Slow: for a thread that may block.
@@ -40,17 +65,33 @@ enum Guest {
 /// # Errors
 /// What is wrong with the module, or why it does not start with this configuration. Paths begin at the filter's
 /// `typed_config`.
-pub fn prepare(config: &FilterConfig, code: Option<&[u8]>, shared: &Shared) -> Result<Prepared, Invalid> {
-    let wasm = match config {
-        FilterConfig::Wasm(wasm) => wasm,
-        FilterConfig::Router(_) => {
-            return Err(Invalid::new(
-                "",
-                "the router is not a guest: there is nothing to prepare",
-            ));
-        }
-    };
-    let prepared = Prepared {
+pub fn prepare(config: &FilterConfig, code: Option<&[u8]>, shared: &Shared) -> Result<Prepared, Refusal> {
+    let wasm = wasm(config)?;
+    let prepared = with_guest(wasm, guest(wasm, code, shared)?);
+    prepared.try_out(shared)?;
+    Ok(prepared)
+}
+
+/// The filter as long as its code is not there: its failure policy answers for it.
+///
+/// # Errors
+/// It is not a guest.
+pub fn absent(config: &FilterConfig) -> Result<Prepared, Refusal> {
+    Ok(with_guest(wasm(config)?, Guest::Absent))
+}
+
+fn wasm(config: &FilterConfig) -> Result<&WasmFilter, Invalid> {
+    match config {
+        FilterConfig::Wasm(wasm) => Ok(wasm),
+        FilterConfig::Router(_) => Err(Invalid::new(
+            "",
+            "the router is not a guest: there is nothing to prepare",
+        )),
+    }
+}
+
+fn with_guest(wasm: &WasmFilter, guest: Guest) -> Prepared {
+    Prepared {
         identity: Identity {
             name: wasm.name.clone(),
             root_id: wasm.root_id.clone(),
@@ -58,7 +99,7 @@ pub fn prepare(config: &FilterConfig, code: Option<&[u8]>, shared: &Shared) -> R
         },
         failure: wasm.failure,
         backoff: wasm.reload_backoff,
-        guest: guest(wasm, code, shared)?,
+        guest,
         vm: VmOptions {
             vm_id: wasm.vm.id.clone(),
             configuration: wasm.vm.configuration.clone(),
@@ -71,9 +112,7 @@ pub fn prepare(config: &FilterConfig, code: Option<&[u8]>, shared: &Shared) -> R
             configuration: wasm.configuration.clone(),
             allow_on_headers_stop_iteration: wasm.allow_on_headers_stop_iteration,
         },
-    };
-    prepared.try_out(shared)?;
-    Ok(prepared)
+    }
 }
 
 impl Prepared {
@@ -81,6 +120,12 @@ impl Prepared {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Whether its code has not come yet.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self.guest, Guest::Absent)
     }
 
     /// Starts it. The error is for the operator.
@@ -94,29 +139,33 @@ impl Prepared {
             Guest::Module(module) => guests
                 .plugin(module, &self.vm, &self.plugin, host)
                 .map_err(|error| error.to_string()),
+            Guest::Absent => Err("its module has not been fetched".to_owned()),
         }
     }
 
     /// As Envoy's canary: a configuration that does not start is refused before it reaches a worker.
-    fn try_out(&self, shared: &Shared) -> Result<(), Invalid> {
-        let shared = Arc::new(shared.apart());
+    fn try_out(&self, real: &Shared) -> Result<(), Refusal> {
+        let shared = Arc::new(real.apart());
         let named = (
             Rc::new(self.identity.clone()),
             Rc::new(FilterStats::new(shared.registry.clone(), &self.identity.name)),
         );
         let place = Place {
             guests: leno_wasm::Worker::new(shared.engine.clone()),
-            shared,
+            shared: shared.clone(),
             caller: None,
-            node: Arc::new(Node::default()),
+            node: shared.node.clone(),
         };
-        let plugin = place.plugin(self, &named).map_err(|reason| {
-            Invalid::new(
+        let plugin = place.plugin(self, &named).map_err(|reason| Refusal {
+            reason: Invalid::new(
                 "config",
                 format!("the filter does not start with this configuration: {reason}"),
-            )
+            ),
+            lacks_queue: shared.queues.has_missed(),
         })?;
         plugin.on_shutdown();
+        // Those that are tried after it may count on its queues, as they will when it runs.
+        real.queues.learn(&shared.queues);
         Ok(())
     }
 }

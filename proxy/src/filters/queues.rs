@@ -1,7 +1,7 @@
 //! Queues between filters, over all workers. Whoever registered a queue last hears of its entries.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use leno_sdk::host::{HostError, QueueId};
@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 #[derive(Default)]
 pub struct Queues {
     queues: Mutex<Vec<Queue>>,
+    /// Somebody asked for one that was not there.
+    missed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -58,9 +60,44 @@ impl Queues {
     /// # Errors
     /// `NotFound`.
     pub fn resolve(&self, name_space: &str, name: &[u8]) -> Result<QueueId, HostError> {
-        find(&self.lock(), name_space, name)
-            .map(id)
-            .ok_or(HostError::NotFound)
+        let found = find(&self.lock(), name_space, name).map(id);
+        if found.is_none() {
+            self.missed.store(true, Ordering::Relaxed);
+        }
+        found.ok_or(HostError::NotFound)
+    }
+
+    /// Empty queues with the names of these.
+    pub(super) fn named_alike(&self) -> Self {
+        let other = Self::default();
+        other.learn(self);
+        other
+    }
+
+    /// From now on the names of `other` can be resolved here too.
+    pub(super) fn learn(&self, other: &Self) {
+        let names: Vec<_> = {
+            let others = other.lock();
+            others
+                .iter()
+                .map(|queue| (queue.name_space.clone(), queue.name.clone()))
+                .collect()
+        };
+        let mut queues = self.lock();
+        for (name_space, name) in names {
+            if find(&queues, &name_space, &name).is_none() {
+                queues.push(Queue {
+                    name_space,
+                    name,
+                    ..Queue::default()
+                });
+            }
+        }
+    }
+
+    /// Whether a name was asked for that nobody had registered.
+    pub(super) fn has_missed(&self) -> bool {
+        self.missed.load(Ordering::Relaxed)
     }
 
     /// Appends an entry.

@@ -19,18 +19,19 @@ pub struct FilterSlot {
     identity: Rc<Identity>,
     stats: Rc<FilterStats>,
     policy: FailurePolicy,
-    plugin: RefCell<Rc<dyn Plugin>>,
+    /// `None`: its code has not come yet.
+    plugin: RefCell<Option<Rc<dyn Plugin>>>,
     start: Start,
     backoff: RefCell<Backoff>,
 }
 
 impl FilterSlot {
-    /// A filter whose plugin has started.
+    /// A filter whose plugin has started, or whose code has not come yet.
     #[must_use]
     pub fn new(
         (identity, stats): (Rc<Identity>, Rc<FilterStats>),
         (policy, pause): (FailurePolicy, Duration),
-        plugin: Rc<dyn Plugin>,
+        plugin: Option<Rc<dyn Plugin>>,
         start: Start,
     ) -> Rc<Self> {
         let mut backoff = Backoff::new(pause);
@@ -55,14 +56,14 @@ impl FilterSlot {
         self.policy
     }
 
-    /// The plugin for a new exchange; `None` while there is no good one. Under [`FailurePolicy::Reload`] this
-    /// starts a new guest as soon as it may.
+    /// The plugin for a new exchange; `None` while there is no good one. A guest that has failed is started anew as
+    /// soon as it may, whatever the policy: that decides only about exchanges until then.
     pub fn plugin(&self) -> Option<Rc<dyn Plugin>> {
-        let plugin = self.plugin.borrow().clone();
-        match self.policy {
-            _ if !plugin.is_broken() => Some(plugin),
-            FailurePolicy::Reload => self.reload(Instant::now(), fastrand::u64(..)),
-            FailurePolicy::Closed | FailurePolicy::Open => None,
+        let plugin = self.plugin.borrow().clone()?;
+        if plugin.is_broken() {
+            self.reload(Instant::now(), fastrand::u64(..))
+        } else {
+            Some(plugin)
         }
     }
 
@@ -80,7 +81,7 @@ impl FilterSlot {
         match (self.start)() {
             Ok(plugin) => {
                 self.stats.reload_success.inc();
-                self.plugin.replace(plugin.clone());
+                self.plugin.replace(Some(plugin.clone()));
                 Some(plugin)
             }
             Err(error) => {
@@ -94,8 +95,9 @@ impl FilterSlot {
 
 impl Drop for FilterSlot {
     fn drop(&mut self) {
-        let plugin = self.plugin.get_mut();
-        if !plugin.is_broken() {
+        if let Some(plugin) = self.plugin.get_mut()
+            && !plugin.is_broken()
+        {
             plugin.on_shutdown();
         }
     }

@@ -67,7 +67,11 @@ impl Slots {
             let named = (identity.clone(), stats.clone());
             move || place.plugin(&prepared, &named)
         };
-        let plugin = again().map_err(|reason| Invalid::new("config", reason))?;
+        let plugin = if prepared.is_absent() {
+            None
+        } else {
+            Some(again().map_err(|reason| Invalid::new("config", reason))?)
+        };
         let slot = FilterSlot::new(
             (identity, stats),
             (prepared.failure, prepared.backoff),

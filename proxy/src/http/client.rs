@@ -26,7 +26,7 @@ impl H1Client {
     #[must_use]
     pub fn new(io: Io, settings: &ClientSettings) -> Self {
         Self {
-            inner: h1::client::Connection::new(io, settings.limits),
+            inner: h1::client::Connection::new(io, settings),
         }
     }
 

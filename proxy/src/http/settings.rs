@@ -15,6 +15,8 @@ pub struct ServerSettings {
     pub encrypted: bool,
     /// Limits of heads and trailers.
     pub limits: Limits,
+    /// HTTP/1: whether trailers pass.
+    pub h1_trailers: bool,
     /// A connection without exchanges is closed after this.
     pub idle_timeout: Option<Duration>,
     /// From the first byte of a request to the end of its head.
@@ -24,12 +26,31 @@ pub struct ServerSettings {
 }
 
 /// How a connection with an upstream is used.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClientSettings {
-    /// Limits of heads and trailers.
+    /// HTTP/1: limits of heads and trailers.
+    pub h1_limits: Limits,
+    /// HTTP/1: whether trailers pass.
+    pub h1_trailers: bool,
+    /// HTTP/2: limits of heads and trailers.
     pub limits: Limits,
     /// HTTP/2.
     pub h2: H2Settings,
+}
+
+impl Default for ClientSettings {
+    /// Envoy's: a head of an HTTP/1 response may have 80 KiB, one of HTTP/2 60 KiB (`max_response_headers_kb`).
+    fn default() -> Self {
+        Self {
+            h1_limits: Limits {
+                bytes: 80 << 10,
+                ..Limits::default()
+            },
+            h1_trailers: false,
+            limits: Limits::default(),
+            h2: H2Settings::default(),
+        }
+    }
 }
 
 /// What a head, or trailers, may have at most.
@@ -85,6 +106,7 @@ impl ServerSettings {
                 bytes: whole(manager.max_request_headers_bytes),
                 fields: whole(manager.max_request_headers_count),
             },
+            h1_trailers: manager.h1_trailers,
             idle_timeout: manager.idle_timeout,
             head_timeout: manager.request_headers_timeout,
             h2: H2Settings {

@@ -43,6 +43,19 @@ fn reasons_have_the_words_of_envoy() {
         "stream timeout",
     );
     check(
+        Reason::ResponseIdle,
+        504,
+        "SI",
+        "stream_idle_timeout",
+        "stream timeout",
+    );
+    let broke_off = Reply::to(&Reason::UpstreamBrokeOff(UpstreamFailure::Protocol));
+    assert_eq!(broke_off.flags.to_string(), "UPE");
+    assert_eq!(
+        broke_off.details,
+        "upstream_reset_after_response_started{protocol_error}"
+    );
+    check(
         Reason::RequestTooLarge,
         413,
         "-",
@@ -58,13 +71,12 @@ fn reasons_have_the_words_of_envoy() {
         503,
         "UF",
         "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}",
-        "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, \
-         transport failure reason: delayed connect error: Connection refused",
+        "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
     );
     check(
         Reason::Upstream(UpstreamFailure::Closed, Attempt::Exhausted),
         503,
-        "UC,URX",
+        "URX,UC",
         "upstream_reset_before_response_started{connection_termination}",
         "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: \
          connection termination",

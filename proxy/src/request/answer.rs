@@ -12,7 +12,7 @@ use crate::forwarding;
 use crate::http::error::{ResetReason, StreamError, StreamErrorKind, Unsendable};
 use crate::http::message::{Frame, ResponseHead};
 use crate::http::server::ResponseWriter;
-use crate::reply::{Attempt, Dialect, Flags, Reason, Reply, decimal};
+use crate::reply::{Dialect, Flags, Reason, Reply, decimal};
 
 impl Story {
     /// The head of the upstream's response enters the chain.
@@ -22,7 +22,11 @@ impl Story {
         self.response_begin.set(Some(now));
         let stats = answer.cluster.stats();
         stats.response(head.status().unwrap_or(0));
-        self.state.facts_mut().response_details = "via_upstream".into();
+        {
+            let mut facts = self.state.facts_mut();
+            facts.response_details = "via_upstream".into();
+            facts.response_code = head.status();
+        }
         let start = self.state.facts().start;
         let sent = self.deadlines.request_end().map_or(now, |end| start + end);
         let took = millis(now.saturating_duration_since(sent));
@@ -51,7 +55,7 @@ impl Story {
                 let reason = if let StreamErrorKind::Unsendable(why) = &error.kind {
                     self.unsendable_request(why)
                 } else {
-                    Reason::Upstream(upstream_failure(&error), Attempt::First)
+                    Reason::UpstreamBrokeOff(upstream_failure(&error))
                 };
                 self.answer(&Reply::to(&reason))
             }
@@ -180,6 +184,7 @@ impl Story {
             && let Some(cluster) = cluster.and_then(|name| self.clusters.get(&name))
         {
             cluster.stats().timeout.inc();
+            cluster.stats().response(504);
         }
     }
 }

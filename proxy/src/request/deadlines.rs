@@ -63,10 +63,12 @@ impl Deadlines {
 
     /// The next time that matters, as things are now.
     fn next(&self) -> Option<(Instant, Reason)> {
-        let idle = self
-            .idle
-            .get()
-            .map(|idle| (self.progress.get() + idle, Reason::StreamIdle));
+        let nothing_moved = match self.request_end.get() {
+            None => Reason::StreamIdle,
+            Some(_) => Reason::ResponseIdle,
+        };
+        let idle = self.idle.get();
+        let idle = idle.map(|idle| (self.progress.get() + idle, nothing_moved));
         let other = match self.request_end.get() {
             None => self
                 .request
@@ -110,13 +112,15 @@ mod tests {
         let start = Instant::now();
         let times = Deadlines::new(start, Some(seconds(20)), Some(seconds(30)));
         assert_eq!(times.next(), Some((start + seconds(20), Reason::RequestTimeout)));
-        times.of_route(Some(seconds(15)), None);
+        times.of_route(None, Some(seconds(5)));
+        assert_eq!(times.next(), Some((start + seconds(5), Reason::StreamIdle)));
+        times.of_route(Some(seconds(15)), Some(seconds(30)));
         times.request_ended(start + seconds(1));
         assert_eq!(times.next(), Some((start + seconds(16), Reason::RouteTimeout)));
         times.of_route(None, Some(seconds(5)));
-        assert_eq!(times.next(), Some((start + seconds(5), Reason::StreamIdle)));
+        assert_eq!(times.next(), Some((start + seconds(5), Reason::ResponseIdle)));
         times.moved(start + seconds(4));
-        assert_eq!(times.next(), Some((start + seconds(9), Reason::StreamIdle)));
+        assert_eq!(times.next(), Some((start + seconds(9), Reason::ResponseIdle)));
         times.of_route(None, Some(Duration::ZERO));
         assert_eq!(times.next(), None);
     }

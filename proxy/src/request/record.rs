@@ -117,7 +117,7 @@ impl Story {
         });
     }
 
-    /// A route's own answer, with the edits of its response.
+    /// An answer of the proxy, with the edits of its route.
     pub(super) fn with_route_edits(&self, route: &RouteRef, mut reply: Reply) -> Reply {
         let mut headers: Headers = reply
             .headers

@@ -103,7 +103,7 @@ impl Story {
             if result.is_ok() && tried.len() > 1 && decision == Decision::Accept {
                 stats.retry_success.inc();
             }
-            return result.map_err(|failure| self.failed(failure, attempt));
+            return result.map_err(|failure| self.failed(failure, attempt, &cluster));
         }
     }
 
@@ -120,7 +120,7 @@ impl Story {
                 .location
                 .map(|location| ("location".into(), location.into())),
         );
-        Some(self.with_route_edits(route, reply))
+        Some(reply)
     }
 
     /// The cluster of the route, as this generation has it.
@@ -173,7 +173,6 @@ impl Story {
             return Err(Failure::NobodyHealthy);
         };
         tried.push(endpoint.address());
-        cluster.stats().requests.inc();
         route.rewrite_host_to_endpoint(
             &mut self.state.headers_mut(Direction::Request),
             endpoint.hostname(),
@@ -222,6 +221,7 @@ impl Story {
             reader,
             lease,
         } = opened.map_err(|error| self.open_failure(error))?;
+        cluster.stats().requests.inc();
         {
             let mut facts = self.state.facts_mut();
             if let Some(upstream) = &mut facts.upstream {
@@ -264,13 +264,17 @@ impl Story {
     }
 
     /// What a try that failed means for the client.
-    fn failed(&self, failure: Failure, attempt: Attempt) -> Reply {
+    fn failed(&self, failure: Failure, attempt: Attempt, cluster: &ClusterRuntime) -> Reply {
+        let is_of_upstream = !matches!(failure, Failure::Unsendable(_));
         let mut reply = Reply::to(&match failure {
             Failure::Upstream(failure, _) => Reason::Upstream(failure, attempt),
             Failure::NobodyHealthy => Reason::NoHealthyUpstream,
             Failure::TryTimeout => Reason::TryTimeout,
             Failure::Unsendable(why) => self.unsendable_request(&why),
         });
+        if is_of_upstream {
+            cluster.stats().response(reply.status);
+        }
         let tells = self.route.borrow().as_ref().map(RouteRef::tells_attempts);
         if tells.is_some_and(|tells| tells.response) {
             let count = self.state.facts().attempts.to_string();

@@ -314,33 +314,30 @@ impl Field {
         })
     }
 
-    /// A missing field matches nothing but a wish for its absence: also when inverted (Envoy's `HeaderMatcher`).
+    /// A missing field matches nothing but a wish for its absence: also when inverted (Envoy's `HeaderMatcher`). One
+    /// that comes several times matches if one of its values does.
     fn matches(&self, headers: &Headers) -> bool {
-        let mut values = headers.get_all(&self.name);
-        let (first, second) = (values.next(), values.next());
+        let mut values = headers.get_all(&self.name).peekable();
         if let FieldValue::Present(present) = self.value {
-            return (first.is_some() == present) != self.invert;
+            return (values.peek().is_some() == present) != self.invert;
         }
-        let joined;
-        let value = match (first, second) {
-            (None, _) if !self.missing_is_empty => return false,
-            (None, _) => &[][..],
-            (Some(only), None) => only,
-            (Some(first), Some(second)) => {
-                let all: Vec<&[u8]> = [first, second].into_iter().chain(values).collect();
-                joined = all.join(&b","[..]);
-                &joined
-            }
+        let holds = match values.peek() {
+            None if !self.missing_is_empty => return false,
+            None => self.holds(b""),
+            Some(_) => values.any(|value| self.holds(value)),
         };
-        let holds = match &self.value {
-            FieldValue::Present(_) => true,
+        holds != self.invert
+    }
+
+    fn holds(&self, value: &[u8]) -> bool {
+        match &self.value {
+            FieldValue::Present(present) => *present,
             FieldValue::Text(text) => text.matches(value),
             FieldValue::Range { start, end } => std::str::from_utf8(value)
                 .ok()
                 .and_then(|text| text.parse::<i64>().ok())
                 .is_some_and(|number| (*start..*end).contains(&number)),
-        };
-        holds != self.invert
+        }
     }
 }
 

@@ -179,7 +179,15 @@ fn check_header(matcher: HeaderMatch, fields: &[(&str, &str)], expected: bool) {
 #[test]
 fn headers_match_by_value() {
     let exact = || header("x", text(Pattern::Exact("a,b".to_owned())));
-    check_header(exact(), &[("x", "a"), ("y", ""), ("x", "b")], true);
+    // Each value by itself, as Envoy 1.40 has it.
+    check_header(exact(), &[("x", "a"), ("y", ""), ("x", "b")], false);
+    check_header(exact(), &[("x", "c"), ("y", ""), ("x", "a,b")], true);
+    let not = || HeaderMatch {
+        invert: true,
+        ..exact()
+    };
+    check_header(not(), &[("x", "c"), ("x", "a,b")], false);
+    check_header(not(), &[("x", "c"), ("x", "d")], true);
     check_header(exact(), &[("x", "a")], false);
     check_header(
         header("x", text(Pattern::Prefix("a".to_owned()))),

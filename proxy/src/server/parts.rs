@@ -40,7 +40,8 @@ pub(super) fn make(
     let (initialized, seen_initialized) = watch::channel(false);
     let (ask_views, views) = mpsc::channel(4);
     let (link, from_server, to_server) = link::connect(&bootstrap);
-    let filters = Arc::new(filters::Shared::new(engine, Arc::clone(registry), natives));
+    let filters = filters::Shared::new(engine, Arc::clone(registry), natives);
+    let filters = Arc::new(filters.on(Arc::new(bootstrap.node.clone())));
     let known: watch::Receiver<Option<Arc<Plan>>> = seen_plans.clone();
     let find_cluster = move |name: &str| known.borrow().as_ref()?.clusters.get(name).cloned();
     let preparer = Preparer::new(

@@ -82,7 +82,7 @@ async fn exchanges_are_logged_as_they_went() {
     let proxy = setup.start().await;
     let mut client = Client::connect(proxy.address, Version::HTTP_2).await;
     let up = upstream.address;
-    let refusal = "delayed connect error: Connection refused";
+    let refusal = "delayed_connect_error:_Connection_refused";
     let reset = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";
     for (how, path, expected) in [
         ("", "/lengths", format!("200 - via_upstream 5 12 c {up} 1 -")),
@@ -97,7 +97,7 @@ async fn exchanges_are_logged_as_they_went() {
         (
             "",
             "/refused",
-            format!("503 UF {reset} 0 167 refused {refused} 1 {refusal}"),
+            format!("503 UF {reset} 0 98 refused {refused} 1 {refusal}"),
         ),
         (
             "request-belie",

@@ -176,13 +176,16 @@ fn names(descriptor: &prost_reflect::EnumDescriptor) -> String {
 
 fn whole(node: &Node, least: i128, most: i128) -> Result<(), Invalid> {
     let number = match node {
-        Node::Number(number) => number.to_string(),
+        Node::Number(number) => {
+            let number = number.to_string();
+            number.strip_suffix(".0").unwrap_or(&number).to_owned()
+        }
+        // The reader of messages takes digits only.
         Node::Text(text) => text.clone(),
         Node::Null | Node::Bool(_) | Node::List(_) | Node::Map(_) => {
             return Err(expected("a whole number", node));
         }
     };
-    let number = number.strip_suffix(".0").unwrap_or(&number);
     match number.parse::<i128>() {
         Ok(value) if (least..=most).contains(&value) => Ok(()),
         Ok(value) => Err(Invalid::new(

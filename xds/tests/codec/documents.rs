@@ -9,7 +9,7 @@ use leno_model::endpoint::Host;
 use leno_model::filter::{FailurePolicy, FilterConfig, FilterSource, WasmCode};
 use leno_model::http::{Codec, RouteSource};
 use leno_model::listener::{Direction, NetworkFilter};
-use leno_model::route::{AppendAction, FilterOverride, PathMatch, RouteAction, Target};
+use leno_model::route::{AppendAction, FilterOverride, PathMatch, RetryOn, RouteAction, Target};
 use leno_xds::resource::{Kind, Resource};
 use leno_xds::{bootstrap, codec};
 
@@ -173,4 +173,59 @@ fn dumps_name_the_type_and_read_back() {
     assert_eq!(json["traffic_direction"], "INBOUND");
     let again = codec::from_yaml(Kind::Listener, &codec::to_yaml(&resource).unwrap()).unwrap();
     assert_eq!(again, resource);
+}
+
+#[test]
+fn what_envoy_reads_is_read() {
+    let wasm = |configuration: &str| {
+        let text = format!(
+            "{{name: w, typed_config: {{\"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, \
+             config: {{configuration: {{\"@type\": type.googleapis.com/google.protobuf.{configuration}}}, vm_config: \
+             {{code: {{local: {{inline_string: a}}}}}}}}}}}}"
+        );
+        match codec::from_yaml(Kind::Filter, &text).unwrap() {
+            Resource::Filter { config, .. } => match &*config {
+                FilterConfig::Wasm(wasm) => wasm.configuration.clone(),
+                FilterConfig::Router(_) => panic!("a guest"),
+            },
+            other => panic!("a filter, not {}", other.name()),
+        }
+    };
+    // Fields 1 and 2, varints (protobuf's encoding).
+    assert_eq!(wasm("Duration, value: 1.000000005s"), [8, 1, 16, 5]);
+    assert_eq!(wasm("Empty"), [0; 0]);
+    assert_eq!(wasm("Empty, value: {}"), [0; 0]);
+
+    let cluster = |text: &str| match codec::from_yaml(Kind::Cluster, text).unwrap() {
+        Resource::Cluster(cluster) => cluster,
+        other => panic!("a cluster, not {}", other.name()),
+    };
+    let nobody = cluster("{name: a}");
+    assert!(matches!(&nobody.discovery, Discovery::Static(given) if given.localities.is_empty()));
+    assert!(!nobody.h1_trailers);
+    let options = "http_protocol_options: {enable_trailers: true}";
+    assert!(cluster(&format!("{{name: a, {options}}}")).h1_trailers);
+    let extension = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    for version in ["explicit_http_config", "use_downstream_protocol_config"] {
+        let text = format!(
+            "{{name: a, typed_extension_protocol_options: {{envoy.extensions.upstreams.http.v3.HttpProtocolOptions: \
+             {{\"@type\": {extension}, {version}: {{{options}}}}}}}}}"
+        );
+        assert!(cluster(&text).h1_trailers, "{version}");
+    }
+
+    let text = "{name: a, virtual_hosts: [{name: h, domains: [a], routes: [{match: {prefix: /}, route: {cluster: a, \
+                retry_policy: {retry_on: '5xx,sometimes'}}}]}]}";
+    let Resource::RouteConfiguration(routes) = codec::from_yaml(Kind::RouteConfiguration, text).unwrap()
+    else {
+        panic!("routes")
+    };
+    let RouteAction::Forward(forward) = &routes.virtual_hosts[0].routes[0].action else {
+        panic!("a route to a cluster")
+    };
+    let expected = RetryOn {
+        server_error: true,
+        ..RetryOn::default()
+    };
+    assert_eq!(forward.retry.as_ref().map(|retry| retry.on), Some(expected));
 }

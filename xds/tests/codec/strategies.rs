@@ -513,6 +513,7 @@ fn manager() -> impl Strategy<Value = HttpConnectionManager> {
                 initial_stream_window: sizes.3,
                 initial_connection_window: sizes.4,
                 accept_http_10: flags[0],
+                h1_trailers: flags[0] != flags[1],
                 server_name: texts.1,
                 server_header: modes.1,
                 use_remote_address: flags[1],
@@ -657,6 +658,7 @@ pub(crate) fn cluster() -> impl Strategy<Value = Cluster> {
             idle_timeout: times.1,
             max_requests_per_connection: times.2,
             limits,
+            h1_trailers: protocol == UpstreamProtocol::Http1,
             dns_family,
             ..Cluster::new(name, discovery)
         },

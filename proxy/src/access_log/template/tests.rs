@@ -60,7 +60,7 @@ fn with_record<T>(check: impl FnOnce(&ExchangeRecord<'_>) -> T) -> T {
             hostname: "web.local",
             local: None,
             protocol: Some(Protocol::Http11),
-            transport_failure: "",
+            transport_failure: "delayed connect error",
         }),
         connection_id: 7,
         exchange_id: 255,
@@ -85,7 +85,7 @@ fn every_operator_has_its_value() {
         ),
         (
             "%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%",
-            "UF,URX UpstreamConnectionFailure,UpstreamRetryLimitExceeded",
+            "URX,UF UpstreamRetryLimitExceeded,UpstreamConnectionFailure",
         ),
         (
             "%REQ(X-A)% %REQ(X-A?:PATH):4% %RESP(:STATUS)% %TRAILER(grpc-status)%",
@@ -119,7 +119,7 @@ fn every_operator_has_its_value() {
         ),
         (
             "%UPSTREAM_TRANSPORT_FAILURE_REASON% %REQUESTED_SERVER_NAME%",
-            "- -",
+            "delayed_connect_error -",
         ),
         (
             "%FILTER_STATE(wasm.x:PLAIN)% %ENVIRONMENT(LENO_NOT_SET)%",
@@ -142,7 +142,7 @@ fn every_operator_has_its_value() {
 fn the_default_line_is_envoys() {
     check(
         DEFAULT_FORMAT,
-        "[2016-04-15T20:17:00.310Z] \"POST /a/b?key=v%20&other=1 HTTP/2\" 200 UF,URX 3 4 25 9 \"-\" \
+        "[2016-04-15T20:17:00.310Z] \"POST /a/b?key=v%20&other=1 HTTP/2\" 200 URX,UF 3 4 25 9 \"-\" \
          \"say \"hi\"\u{7f}\u{1}\" \"id-1\" \"shop\" \"10.0.2.1:80\"\n",
     );
 }

@@ -84,7 +84,7 @@ fn slot(plugin: Rc<Scripted>, policy: FailurePolicy) -> Rc<FilterSlot> {
     FilterSlot::new(
         (Rc::new(identity), Rc::new(stats)),
         (policy, Duration::ZERO),
-        plugin,
+        Some(plugin),
         start,
     )
 }

@@ -95,7 +95,20 @@ fn start(configuration: &[u8], host: PluginRef) -> Result<Rc<dyn Plugin>, String
         broken: Cell::new(false),
     };
     for order in text.split(';').map(str::trim).filter(|order| !order.is_empty()) {
-        probe.obey(order);
+        match order.split_once(' ') {
+            Some(("resolve", queue)) => {
+                let found = probe.host.queue_resolve(b"ns", queue.as_bytes());
+                found.map_err(|error| format!("queue {queue}: {error}"))?;
+            }
+            Some(("node", id)) => {
+                let mut found = Vec::new();
+                let known = probe.host.property(b"xds\0node\0id", &mut found);
+                if known.is_err() || found != id.as_bytes() {
+                    return Err(format!("not on {id}"));
+                }
+            }
+            _ => probe.obey(order),
+        }
     }
     Ok(Rc::new(probe))
 }

@@ -16,7 +16,7 @@ use crate::http::h1::transport::Transport;
 use crate::http::headers::Headers;
 use crate::http::io::Io;
 use crate::http::message::{Frame, RequestHead, ResponseHead};
-use crate::http::settings::Limits;
+use crate::http::settings::{ClientSettings, Limits};
 
 /// So many 1xx heads may come before the final one. Arbitrary; two are seen in practice.
 const INFORMATIONAL: u8 = 16;
@@ -39,6 +39,7 @@ pub(crate) struct ResponseReader {
 struct Shared {
     transport: Transport,
     limits: Limits,
+    passes_trailers: bool,
     heads: HeadReader,
     /// `None` until the final head was read.
     reader: Option<BodyReader>,
@@ -55,10 +56,11 @@ struct Shared {
 }
 
 impl Connection {
-    pub(crate) fn new(io: Io, limits: Limits) -> Self {
+    pub(crate) fn new(io: Io, settings: &ClientSettings) -> Self {
         let shared = Shared {
             transport: Transport::new(io, BytesMut::new()),
-            limits,
+            limits: settings.h1_limits,
+            passes_trailers: settings.h1_trailers,
             heads: HeadReader::default(),
             reader: None,
             writer: BodyWriter::End,
@@ -214,6 +216,8 @@ impl Shared {
     }
 
     fn write_trailers(&mut self, trailers: &Headers) -> Result<(), Unsendable> {
+        let none = Headers::new();
+        let trailers = if self.passes_trailers { trailers } else { &none };
         self.writer.trailers(self.transport.out(), trailers)
     }
 
@@ -287,6 +291,7 @@ impl Shared {
             };
             match reader.next(&mut self.transport.input) {
                 Ok(Some(BodyEvent::Data(bytes))) => return Poll::Ready(Ok(Some(Frame::Data(bytes)))),
+                Ok(Some(BodyEvent::Trailers(_))) if !self.passes_trailers => continue,
                 Ok(Some(BodyEvent::Trailers(fields))) => {
                     return Poll::Ready(Ok(Some(Frame::Trailers(fields))));
                 }
@@ -301,8 +306,8 @@ impl Shared {
             if ready!(self.poll_more(cx))? == 0 {
                 let ends = self.reader.as_mut().is_some_and(BodyReader::ends_with_connection);
                 if !ends {
-                    self.broken = true;
-                    return Poll::Ready(Err(StreamErrorKind::Closed));
+                    // Its message is not what its head announced (RFC 9112 §8).
+                    return Poll::Ready(Err(self.malformed(Malformed::BodyLength)));
                 }
             }
         }

@@ -142,6 +142,7 @@ impl Shared {
             }
             match self.reader.next(&mut self.transport.input) {
                 Ok(Some(BodyEvent::Data(bytes))) => return Poll::Ready(Ok(Some(Frame::Data(bytes)))),
+                Ok(Some(BodyEvent::Trailers(_))) if !self.passes_trailers => continue,
                 Ok(Some(BodyEvent::Trailers(fields))) => {
                     return Poll::Ready(Ok(Some(Frame::Trailers(fields))));
                 }
@@ -200,6 +201,8 @@ impl Shared {
 
     fn write_trailers(&mut self, trailers: &Headers) -> Result<(), Unsendable> {
         let writer = self.writer.as_mut().ok_or(Unsendable::Missing(":status"))?;
+        let none = Headers::new();
+        let trailers = if self.passes_trailers { trailers } else { &none };
         writer.trailers(self.transport.out(), trailers)
     }
 

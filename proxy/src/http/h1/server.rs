@@ -57,6 +57,7 @@ pub(super) struct Shared {
     pub(super) reader: BodyReader,
     /// `None` until the final head is written.
     pub(super) writer: Option<BodyWriter>,
+    pub(super) passes_trailers: bool,
     pub(super) protocol: Protocol,
     pub(super) to_head: bool,
     /// The client waits for `100 Continue` and has not got it.
@@ -84,6 +85,7 @@ impl Connection {
             transport: Transport::new(io, input),
             reader: BodyReader::new(Framing::Length(0), settings.limits),
             writer: None,
+            passes_trailers: settings.h1_trailers,
             protocol: Protocol::Http11,
             to_head: false,
             owes_continue: false,

@@ -95,7 +95,11 @@ async fn exchange(mut writer: RequestWriter, mut reader: ResponseReader) {
 fn http_1_with_hyper_and_ourselves() {
     run(async {
         for address in [hyper_echo().await, start(settings()).await] {
-            let mut client = H1Client::new(connect(address).await, &ClientSettings::default());
+            let settings = ClientSettings {
+                h1_trailers: true,
+                ..ClientSettings::default()
+            };
+            let mut client = H1Client::new(connect(address).await, &settings);
             for _ in 0..3 {
                 assert!(client.is_reusable());
                 let head = request("POST", "/", &[("te", "trailers"), ("trailer", "x-t")]);
@@ -244,11 +248,11 @@ fn http_1_responses() {
         ),
         (
             b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhi",
-            Err(StreamErrorKind::Closed),
+            Err(StreamErrorKind::Malformed(Malformed::BodyLength)),
         ),
         (
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n",
-            Err(StreamErrorKind::Closed),
+            Err(StreamErrorKind::Malformed(Malformed::BodyLength)),
         ),
         (b"HTTP/1.1 204 No Content\r\n\r\n", body("")),
         (b"", Err(StreamErrorKind::Closed)),

@@ -31,6 +31,7 @@ pub(super) fn run<T>(test: impl Future<Output = T>) -> T {
 pub(super) fn settings() -> ServerSettings {
     ServerSettings {
         accept_http_10: true,
+        h1_trailers: true,
         ..ServerSettings::new(&leno_model::http::HttpConnectionManager::default())
     }
 }
