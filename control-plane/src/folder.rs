@@ -2,23 +2,32 @@
 
 pub mod document;
 
+mod round;
+
 mod scalar;
+
+mod scan;
 
 pub mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use crate::api::meta::Key;
-use crate::world::{Place, Problem, World};
-use document::{Parsed, Refused, read_document, split};
+use crate::world::{Problem, World};
+use round::{Held, Id, Round};
+
+/// A file that became empty keeps its objects for this long: tools that save in two steps empty it first. Arbitrary.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What a folder holds: reads again and again, and remembers what was good.
 #[derive(Debug, Default)]
 pub struct Folder {
-    /// The last good version of each object, and the file it came from.
-    good: BTreeMap<(String, Key), (PathBuf, Parsed)>,
+    /// The last good version of each object, and where it stood.
+    good: BTreeMap<Id, Held>,
+    /// Files that held something and are empty since then.
+    emptied: BTreeMap<PathBuf, Instant>,
 }
 
 /// One reading of a folder.
@@ -28,6 +37,23 @@ pub struct Reading {
     pub world: World,
     /// What was wrong, in order of file and line.
     pub problems: Vec<Problem>,
+    /// What stands where documents do and was not read, in order of path.
+    pub skipped: Vec<Skipped>,
+}
+
+/// What looks like a document or a folder of them, and was not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Below the folder.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}: {}", self.path.display(), self.reason)
+    }
 }
 
 impl Folder {
@@ -36,108 +62,53 @@ impl Folder {
     /// # Errors
     /// The folder itself cannot be listed. A file that cannot be read is a [`Problem`].
     pub fn read(&mut self, root: &Path) -> io::Result<Reading> {
-        let mut files = Vec::new();
-        list(root, &mut files)?;
-        files.sort();
-        let mut seen: BTreeMap<(String, Key), (PathBuf, Parsed, usize)> = BTreeMap::new();
-        let mut problems = Vec::new();
-        for file in &files {
+        self.read_at(root, Instant::now())
+    }
+
+    /// When a reading may differ though nothing changed: a file has been empty for long enough.
+    pub fn due(&self) -> Option<Instant> {
+        self.emptied.values().min().map(|since| *since + GRACE)
+    }
+
+    fn read_at(&mut self, root: &Path, now: Instant) -> io::Result<Reading> {
+        let emptied = std::mem::take(&mut self.emptied);
+        let found = scan::scan(root)?;
+        let mut round = Round::new(root, &self.good);
+        for file in &found.files {
             match std::fs::read_to_string(file) {
-                Ok(text) => self.read_file(root, file, &text, &mut seen, &mut problems),
-                Err(error) => {
-                    self.keep_all_of(file, &mut seen);
-                    problems.push(Problem {
-                        place: Place {
-                            file: shown(root, file),
-                            line: 1,
-                        },
-                        object: None,
-                        message: format!("cannot be read: {error}"),
-                        keeps_last_good: seen.values().any(|(from, ..)| from == file),
-                    });
+                Ok(text) if text.trim().is_empty() => {
+                    let held = self.good.values().filter(|held| held.file == *file).count();
+                    let since = emptied.get(file).copied().unwrap_or(now);
+                    if held > 0 && now < since + GRACE {
+                        self.emptied.insert(file.clone(), since);
+                        round.may_hold_all(file, false);
+                    } else if held > 0 {
+                        tracing::warn!(file = %shown(root, file).display(), objects = held, "the file is empty; its objects are removed");
+                    }
                 }
+                Ok(text) => round.text(file, &text),
+                // It went between the two looks: as if it had not been there.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && std::fs::symlink_metadata(file).is_err() => {}
+                Err(error) => round.unreadable(file, &error),
             }
         }
-        self.good = seen
-            .iter()
-            .map(|(id, (file, parsed, _))| (id.clone(), (file.clone(), parsed.clone())))
-            .collect();
+        let (good, problems) = round.end();
+        self.good = good;
         let mut world = World::default();
-        for (file, parsed, _) in seen.into_values() {
-            let _ = file;
-            parsed.insert_into(&mut world);
+        for held in self.good.values() {
+            held.parsed.clone().insert_into(&mut world);
         }
-        problems.sort_by(|one, other| one.place.cmp(&other.place));
-        Ok(Reading { world, problems })
-    }
-
-    fn read_file(
-        &self,
-        root: &Path,
-        file: &Path,
-        text: &str,
-        seen: &mut BTreeMap<(String, Key), (PathBuf, Parsed, usize)>,
-        problems: &mut Vec<Problem>,
-    ) {
-        let mut unidentified = false;
-        for (first_line, text) in split(text) {
-            let place = |line: usize| Place {
-                file: shown(root, file),
-                line,
-            };
-            match read_document(text) {
-                Ok(None) => {}
-                Ok(Some(parsed)) => {
-                    let id = parsed.id();
-                    if let Some((other, _, line)) = seen.get(&id) {
-                        problems.push(Problem {
-                            place: place(first_line),
-                            message: format!(
-                                "is defined twice; the one at {}:{line} is used, remove one of them",
-                                shown(root, other).display()
-                            ),
-                            object: Some(id),
-                            keeps_last_good: false,
-                        });
-                        continue;
-                    }
-                    seen.insert(id, (file.to_owned(), parsed, first_line));
-                }
-                Err(Refused {
-                    object,
-                    line,
-                    message,
-                }) => {
-                    let last_good = object.as_ref().and_then(|id| self.good.get(id));
-                    unidentified |= last_good.is_none();
-                    if let (Some(id), Some((_, parsed))) = (&object, last_good)
-                        && !seen.contains_key(id)
-                    {
-                        seen.insert(id.clone(), (file.to_owned(), parsed.clone(), first_line));
-                    }
-                    // A document that is not known by its name may be any of those that its file held: its kind or its
-                    // name may be what is wrong.
-                    let held = || self.good.values().any(|(from, _)| from == file);
-                    problems.push(Problem {
-                        place: place(first_line + line.saturating_sub(1)),
-                        keeps_last_good: last_good.is_some() || held(),
-                        object,
-                        message,
-                    });
-                }
-            }
-        }
-        if unidentified {
-            self.keep_all_of(file, seen);
-        }
-    }
-
-    fn keep_all_of(&self, file: &Path, seen: &mut BTreeMap<(String, Key), (PathBuf, Parsed, usize)>) {
-        for (id, (from, parsed)) in &self.good {
-            if from == file && !seen.contains_key(id) {
-                seen.insert(id.clone(), (from.clone(), parsed.clone(), 1));
-            }
-        }
+        let skipped = found.skipped.into_iter().map(|(path, reason)| Skipped {
+            path: shown(root, &path),
+            reason,
+        });
+        Ok(Reading {
+            world,
+            problems,
+            skipped: skipped.collect(),
+        })
     }
 }
 
@@ -149,29 +120,6 @@ fn shown(root: &Path, file: &Path) -> PathBuf {
     } else {
         below.to_owned()
     }
-}
-
-fn list(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    if folder.is_file() {
-        files.push(folder.to_owned());
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            continue;
-        }
-        if path.is_dir() {
-            list(&path, files)?;
-        } else if path
-            .extension()
-            .is_some_and(|end| end == "yaml" || end == "yml" || end == "json")
-        {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::folder::scalar;
 use crate::world::{Object, World};
 
 /// An object of any kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Parsed {
     /// A `WasmPlugin`.
     WasmPlugin(Arc<Object<WasmPlugin>>),
@@ -80,24 +80,37 @@ pub struct Refused {
 }
 
 /// The documents of a file: first line (from 1) and text of each. A line that begins with `---` starts the next
-/// (YAML 1.2 §9.1.2; it cannot occur within a scalar).
+/// (YAML 1.2 §9.1.2; it cannot occur within a scalar); what stands behind the marker on its line belongs to it.
 pub fn split(text: &str) -> Vec<(usize, &str)> {
     let mut documents = Vec::new();
     let (mut start, mut first_line, mut offset) = (0, 1, 0);
     for (index, line) in text.split_inclusive('\n').enumerate() {
-        let is_marker = line
+        let behind = line
             .strip_prefix("---")
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
-        if is_marker {
+            .filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+        if let Some(behind) = behind {
             documents.push((first_line, &text[start..offset]));
-            // The marker's own line stays out; anything behind it on the line is rare and refused by the reader.
-            start = offset + line.len();
-            first_line = index + 2;
+            (start, first_line) = if is_blank(behind) {
+                (offset + line.len(), index + 2)
+            } else {
+                (offset + "---".len(), index + 1)
+            };
         }
         offset += line.len();
     }
     documents.push((first_line, &text[start..]));
     documents
+}
+
+/// Nothing, or a comment.
+fn is_blank(line: &str) -> bool {
+    let line = line.trim_start();
+    line.is_empty() || line.starts_with('#')
+}
+
+#[derive(Deserialize)]
+struct Kinded {
+    kind: String,
 }
 
 #[derive(Deserialize)]
@@ -113,8 +126,7 @@ struct Head {
 /// # Errors
 /// Says where and why; see [`Refused`].
 pub fn read_document(text: &str) -> Result<Option<Parsed>, Refused> {
-    let blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
-    if text.lines().all(blank) {
+    if text.lines().all(is_blank) {
         return Ok(None);
     }
     let anonymous = |line: usize, message: String| Refused {
@@ -122,6 +134,16 @@ pub fn read_document(text: &str) -> Result<Option<Parsed>, Refused> {
         line,
         message,
     };
+    // Lists have other metadata than objects, so this comes first.
+    if let Ok(Kinded { kind }) = serde_saphyr::from_str(text)
+        && kind.ends_with("List")
+    {
+        let message = format!(
+            "kind: {kind} holds several objects and is not supported; write each of its items as a document of its \
+             own, with --- between them"
+        );
+        return Err(anonymous(1, message));
+    }
     let head: Head = serde_saphyr::from_str(text).map_err(|error| {
         let (line, message) = describe(text, &error);
         anonymous(line, message)

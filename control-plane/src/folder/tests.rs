@@ -1,6 +1,7 @@
 use std::fs;
+use std::time::{Duration, Instant};
 
-use super::Folder;
+use super::{Folder, GRACE};
 
 /// Reads a folder of these files and gives the problems as text.
 fn check(files: &[(&str, &str)]) -> Vec<String> {
@@ -64,6 +65,8 @@ fn problems_name_file_line_object_and_field() {
          "f.yaml:12: WasmPlugin default/p: spec.vmConfig.env[1].value: may only"),
         ("---\n---\n# c\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\nspec:\n  hosts: [a]\n  http:\n  - fault: {}\n".into(),
          "VirtualService default/v: spec.http[0].fault: fault: a field of Istio's VirtualService that this version does not support"),
+        ("apiVersion: v1\nkind: List\nmetadata: {resourceVersion: ''}\nitems: []\n".into(), "f.yaml:1: kind: List holds several objects"),
+        ("apiVersion: networking.istio.io/v1\nkind: GatewayList\nitems: []\n".into(), "f.yaml:1: kind: GatewayList holds several objects"),
         (with_headers("request: {remove: [x-a, ':path']}"), "spec.http[0].headers.request.remove[1]: `:path` may not be edited"),
         (with_headers("response: {set: {'x a': b}}"), "spec.http[0].headers.response.set.x a: `x a` is not a field name"),
         (with_headers("request: {add: {host: b}}"), "spec.http[0].headers.request.add.host: `host` may not be edited"),
@@ -106,6 +109,142 @@ fn the_last_good_version_of_a_wrong_document_is_kept() {
         assert!(reading.problems[0].keeps_last_good, "{:?}", reading.problems);
     }
     // Removing the document removes the object: that is not a mistake.
-    fs::write(&file, "").expect("write");
+    fs::write(&file, "# moved\n").expect("write");
     assert!(folder.read(dir.path()).expect("read").world.gateways.is_empty());
+}
+
+#[test]
+fn an_empty_file_keeps_its_objects_for_a_while() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let file = dir.path().join("g.yaml");
+    let (mut folder, start) = (Folder::default(), Instant::now());
+    let mut gateways = |text: &str, now: Instant| {
+        fs::write(&file, text).expect("write");
+        let reading = folder.read_at(dir.path(), now).expect("read");
+        (reading.world.gateways.len(), folder.due())
+    };
+    assert_eq!(gateways(GATEWAY, start), (1, None));
+    let late = start + GRACE - Duration::from_millis(1);
+    assert_eq!(gateways("", start), (1, Some(start + GRACE)));
+    assert_eq!(gateways(" \n", late), (1, Some(start + GRACE)));
+    assert_eq!(gateways(GATEWAY, late), (1, None), "the save is complete");
+    assert_eq!(
+        gateways("", late),
+        (1, Some(late + GRACE)),
+        "the time starts anew"
+    );
+    assert_eq!(gateways("", late + GRACE), (0, None));
+    // An object that moved to another file is not held against it.
+    assert_eq!(gateways(GATEWAY, start), (1, None));
+    fs::write(dir.path().join("h.yaml"), GATEWAY.replace("8080", "8081")).expect("write");
+    fs::write(&file, "").expect("write");
+    let reading = folder.read_at(dir.path(), start).expect("read");
+    let ports = reading
+        .world
+        .gateways
+        .values()
+        .map(|gateway| gateway.spec.servers[0].port.number);
+    assert_eq!(
+        (ports.collect::<Vec<_>>(), reading.problems.len()),
+        (vec![8081], 0)
+    );
+}
+
+#[test]
+fn a_newcomer_does_not_displace_what_serves() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut folder = Folder::default();
+    let mut read = |name: &str, text: &str| {
+        fs::write(dir.path().join(name), text).expect("write");
+        let reading = folder.read(dir.path()).expect("read");
+        let ports = reading
+            .world
+            .gateways
+            .values()
+            .map(|gateway| gateway.spec.servers[0].port.number);
+        let problems = reading.problems.iter().map(ToString::to_string);
+        (ports.collect::<Vec<_>>(), problems.collect::<Vec<_>>())
+    };
+    let newcomer = GATEWAY.replace("8080", "9090");
+    let twice = |new: &str, old: &str| {
+        format!("{new}: Gateway default/web: is defined twice; the one at {old} is used, remove one of them")
+    };
+    assert_eq!(read("m.yaml", GATEWAY), (vec![8080], vec![]));
+    assert_eq!(
+        read("a.yaml", &newcomer),
+        (vec![8080], vec![twice("a.yaml:1", "m.yaml:1")])
+    );
+    // Not even while the incumbent's file is being edited.
+    let edited = GATEWAY.replace("8080", "8081");
+    assert_eq!(
+        read("m.yaml", &edited),
+        (vec![8081], vec![twice("a.yaml:1", "m.yaml:1")])
+    );
+    for broken in [edited.replace("8081", "x"), "{{{{".to_owned()] {
+        let (ports, problems) = read("m.yaml", &broken);
+        assert_eq!((ports, problems.len()), (vec![8081], 2), "{problems:?}");
+        assert_eq!(problems[0], twice("a.yaml:1", "m.yaml:1"));
+        assert!(
+            problems[1].ends_with("(the last good version keeps serving)"),
+            "{problems:?}"
+        );
+    }
+    // In one file, it is the one that says what serves.
+    let both = format!("{newcomer}---\n{edited}");
+    let (ports, problems) = read("m.yaml", &both);
+    assert_eq!((ports, problems.len()), (vec![8081], 2), "{problems:?}");
+    assert_eq!(problems[1], twice("m.yaml:1", "m.yaml:10"));
+    // It takes over when the other is gone.
+    assert_eq!(read("m.yaml", "# none\n"), (vec![9090], vec![]));
+}
+
+#[test]
+fn what_is_no_regular_file_is_skipped_with_a_word() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir(at("sub")).expect("a folder");
+    fs::write(at("sub/g.yaml"), GATEWAY).expect("write");
+    let made = std::process::Command::new("mkfifo").arg(at("p.yaml")).status();
+    assert!(made.expect("mkfifo").success());
+    let _socket = std::os::unix::net::UnixListener::bind(at("s.yml")).expect("a socket");
+    for (to, link) in [
+        (".", "loop"),
+        ("..", "sub/up"),
+        ("sub", "a"),
+        ("/dev/zero", "z.json"),
+    ] {
+        std::os::unix::fs::symlink(to, at(link)).expect("a link");
+    }
+    let reading = Folder::default().read(dir.path()).expect("read");
+    assert_eq!((reading.problems, reading.world.gateways.len()), (vec![], 1));
+    let skipped: Vec<String> = reading.skipped.iter().map(ToString::to_string).collect();
+    let (root, sub) = (dir.path().display(), at("sub"));
+    let wants = [
+        format!("a: leads to {} again, which is read once", sub.display()),
+        format!("loop: leads to {root} again, which is read once"),
+        "p.yaml: is a FIFO, not a regular file, and is not read".to_owned(),
+        "s.yml: is a socket, not a regular file, and is not read".to_owned(),
+        format!("sub/up: leads to {root} again, which is read once"),
+        "z.json: is a device, not a regular file, and is not read".to_owned(),
+    ];
+    assert_eq!(skipped, wants);
+}
+
+#[test]
+fn what_stands_behind_a_marker_is_read() {
+    let flow = "--- {apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: one}, spec: {servers: [{port: \
+                {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}}\n";
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    fs::write(
+        dir.path().join("g.yaml"),
+        format!("{flow}--- # two\n{GATEWAY}---\t\n"),
+    )
+    .expect("write");
+    let reading = Folder::default().read(dir.path()).expect("read");
+    assert_eq!((reading.problems, reading.world.gateways.len()), (vec![], 2));
+    let problems = check(&[("f.yaml", &format!("{GATEWAY}{}", flow.replace("80", "x")))]);
+    assert!(
+        problems[0].starts_with("f.yaml:9: Gateway default/one: spec.servers[0].port.number"),
+        "{problems:?}"
+    );
 }
