@@ -13,6 +13,13 @@ use crate::output;
 struct Verdict {
     objects: usize,
     problems: Vec<Problem>,
+    skipped: Vec<Skipped>,
+}
+
+#[derive(Serialize)]
+struct Skipped {
+    path: String,
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -28,6 +35,7 @@ pub(crate) fn run(command: &Validate) -> anyhow::Result<ExitCode> {
     let mut verdict = Verdict {
         objects: 0,
         problems: Vec::new(),
+        skipped: Vec::new(),
     };
     for path in &command.files {
         let reading = Folder::default()
@@ -49,6 +57,12 @@ pub(crate) fn run(command: &Validate) -> anyhow::Result<ExitCode> {
                 object: problem.object.as_ref().map(|(kind, key)| format!("{kind} {key}")),
                 message: problem.message.clone(),
             }));
+        verdict
+            .skipped
+            .extend(reading.skipped.iter().map(|skipped| Skipped {
+                path: path.join(&skipped.path).display().to_string(),
+                reason: skipped.reason.clone(),
+            }));
     }
     output::print(command.output.output, &verdict, |verdict| {
         let mut lines: Vec<String> = verdict
@@ -63,6 +77,8 @@ pub(crate) fn run(command: &Validate) -> anyhow::Result<ExitCode> {
                 format!("{}:{}: {object}{}", problem.file, problem.line, problem.message)
             })
             .collect();
+        let skipped = verdict.skipped.iter();
+        lines.extend(skipped.map(|skipped| format!("{}: {}", skipped.path, skipped.reason)));
         lines.push(format!(
             "{} objects are good, {} documents are refused",
             verdict.objects,

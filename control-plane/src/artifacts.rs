@@ -5,6 +5,8 @@
 
 pub mod check;
 
+pub mod failure;
+
 pub mod ledger;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::api::meta::Key;
 use crate::folder::watch::Readings;
+use failure::{Failure, Step};
 use ledger::{Job, Ledger, State};
 
 /// What is known of each plugin's artifact. Changes only when something did.
@@ -105,9 +108,9 @@ pub fn run(
                         async move { check::check(&tools, &job).await }
                     });
                     // A check that panics is a defect of ours; its plugin is tried again like any that failed.
-                    let outcome = checked
-                        .await
-                        .unwrap_or_else(|error| Err(format!("checking it: {error}")));
+                    let outcome = checked.await.unwrap_or_else(|error| {
+                        Err(Failure::new(Step::Compile, format!("checking it: {error}")))
+                    });
                     (job, outcome)
                 });
             }
@@ -128,23 +131,29 @@ pub fn run(
     receiver
 }
 
-fn finish(
-    ledger: &mut Ledger,
-    finished: Result<(Job, Result<check::Checked, String>), tokio::task::JoinError>,
-) {
-    match finished {
-        Ok((job, outcome)) => {
-            match &outcome {
-                Ok(checked) => {
-                    tracing::info!(plugin = %job.key, url = job.plugin.spec.url, sha256 = checked.sha256, "artifact is ready")
-                }
-                Err(reason) => {
-                    tracing::error!(plugin = %job.key, url = job.plugin.spec.url, reason, "artifact is refused")
-                }
+type Finished = Result<(Job, Result<check::Checked, Failure>), tokio::task::JoinError>;
+
+fn finish(ledger: &mut Ledger, finished: Finished) {
+    let (job, outcome) = match finished {
+        Ok(finished) => finished,
+        Err(error) => return tracing::error!(%error, "waiting for the check of an artifact"),
+    };
+    let is_news = ledger.finished(&job, outcome.clone(), Instant::now());
+    let (plugin, url) = (&job.key, &job.plugin.spec.url);
+    match outcome {
+        Ok(checked) if is_news => {
+            tracing::info!(%plugin, url, sha256 = checked.sha256, "artifact is ready");
+            if let Some(note) = checked.note {
+                tracing::warn!(%plugin, url, note, "artifact is ready, and was not tried");
             }
-            ledger.finished(&job, outcome, Instant::now());
         }
-        Err(error) => tracing::error!(%error, "waiting for the check of an artifact"),
+        Ok(checked) => tracing::debug!(%plugin, url, sha256 = checked.sha256, "artifact is ready"),
+        Err(Failure { step, reason }) if is_news => {
+            tracing::error!(%plugin, url, step = step.name(), reason, "artifact is refused");
+        }
+        Err(Failure { step, reason }) => {
+            tracing::debug!(%plugin, url, step = step.name(), reason, "artifact is refused");
+        }
     }
 }
 

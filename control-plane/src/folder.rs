@@ -35,6 +35,8 @@ pub struct Folder {
 pub struct Reading {
     /// All objects, wrong ones by their last good version.
     pub world: World,
+    /// How many documents were good.
+    pub taken: usize,
     /// What was wrong, in order of file and line.
     pub problems: Vec<Problem>,
     /// What stands where documents do and was not read, in order of path.
@@ -94,8 +96,8 @@ impl Folder {
                 Err(error) => round.unreadable(file, &error),
             }
         }
-        let (good, problems) = round.end();
-        self.good = good;
+        let ended = round.end();
+        self.good = ended.objects;
         let mut world = World::default();
         for held in self.good.values() {
             held.parsed.clone().insert_into(&mut world);
@@ -106,7 +108,8 @@ impl Folder {
         });
         Ok(Reading {
             world,
-            problems,
+            taken: ended.taken,
+            problems: ended.problems,
             skipped: skipped.collect(),
         })
     }

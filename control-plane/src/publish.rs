@@ -206,6 +206,7 @@ impl Publisher {
                 }
             };
             for message in messages {
+                self.shared.proxies.sent(&message);
                 if !connection.send(message).await {
                     return Ok(());
                 }
@@ -307,8 +308,8 @@ fn artifacts(states: &States) -> Artifacts {
                     proxy_wasm: checked.proxy_wasm.clone(),
                     plugin: Arc::clone(plugin),
                 },
-                (None, Some(reason)) => Artifact::Missing {
-                    reason: reason.clone(),
+                (None, Some(failure)) => Artifact::Missing {
+                    reason: failure.reason.clone(),
                 },
                 (None, None) => Artifact::Missing {
                     reason: "its artifact is being fetched".to_owned(),

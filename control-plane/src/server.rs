@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::artifacts::{self, Compiled, Pushed, Tools};
 use crate::publish::Publisher;
 use crate::registry;
+use crate::status::metrics::{CONTENT_TYPE, metrics};
 use crate::status::{Status, status};
 use crate::translate::Settings;
 
@@ -36,7 +37,7 @@ pub struct Options {
     pub state: PathBuf,
     /// ADS. Port 0 takes a free one.
     pub xds: SocketAddr,
-    /// Artifacts, registry, status. Port 0 takes a free one.
+    /// Artifacts, registry, status, metrics. Port 0 takes a free one.
     pub http: SocketAddr,
     /// The address that proxies reach `http` at, when it is another.
     pub advertise: Option<SocketAddr>,
@@ -213,6 +214,7 @@ fn web(options: &Options, web: Web, pushed: mpsc::Sender<Pushed>) -> anyhow::Res
     let routes = Router::new()
         .route("/ready", get(|| async { "LIVE\n" }))
         .route("/status", get(show_status))
+        .route("/metrics", get(show_metrics))
         .route("/artifacts/sha256/{digest}", get(artifact))
         .with_state(web);
     if !options.registry {
@@ -236,6 +238,10 @@ fn web(options: &Options, web: Web, pushed: mpsc::Sender<Pushed>) -> anyhow::Res
 
 async fn show_status(State(web): State<Web>) -> Json<Status> {
     Json(status(&web.publisher))
+}
+
+async fn show_metrics(State(web): State<Web>) -> Response {
+    ([("content-type", CONTENT_TYPE)], metrics(&web.publisher)).into_response()
 }
 
 /// A module by the digest of its bytes. What is there never changes, so it may be kept for ever.

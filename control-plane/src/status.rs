@@ -1,5 +1,7 @@
 //! What became of the documents: per plugin and per proxy, as one JSON page.
 
+pub mod metrics;
+
 pub mod proxies;
 
 use std::collections::BTreeMap;
@@ -9,6 +11,7 @@ use leno_xds::resource::Kind;
 use serde::{Deserialize, Serialize};
 
 use crate::artifacts::States;
+use crate::artifacts::ledger::{Phase, State};
 use crate::folder::Reading;
 use crate::publish::{Offer, Publisher};
 use crate::translate::plugins::resource_name;
@@ -48,7 +51,7 @@ pub struct Problem {
 /// A remark.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Note {
-    /// `Kind namespace/name`.
+    /// `Kind namespace/name`, or a path below the folder that is watched.
     pub object: String,
     /// Field path and reason.
     pub message: String,
@@ -64,13 +67,19 @@ pub struct Plugin {
     pub name: String,
     /// What it names now.
     pub url: String,
+    /// Of what it names now: `ready`, `pending` or `failed`. A good version from before serves meanwhile.
+    #[serde(default)]
+    pub state: String,
+    /// What the module that serves was named by.
+    #[serde(default)]
+    pub serving_url: Option<String>,
     /// Of the module that serves, in hexadecimal digits.
     pub sha256: Option<String>,
     /// Of the manifest that it came from.
     pub manifest: Option<String>,
     /// As `proxy-wasm 0.2.1`.
     pub abi: Option<String>,
-    /// `programmed 2/2`, or why not.
+    /// `programmed 2/2`; or `pending` or `failed`, why, and what serves.
     pub summary: String,
     /// Why what is wanted is not what serves.
     pub failure: Option<String>,
@@ -83,7 +92,7 @@ pub struct Plugin {
 pub struct PluginAtProxy {
     /// The proxy's node id.
     pub node: String,
-    /// `programmed`, `waiting` or `refused`.
+    /// `programmed`, `outdated` (it runs the last good version), `waiting` or `refused`.
     pub state: String,
     /// Why not: in the words of the proxy, or of what keeps the plugin from it.
     pub message: Option<String>,
@@ -120,6 +129,17 @@ pub fn status(publisher: &Publisher) -> Status {
             message: note.message.clone(),
         })
         .collect();
+    notes.extend(reading.skipped.iter().map(|skipped| Note {
+        object: skipped.path.display().to_string(),
+        message: skipped.reason.clone(),
+    }));
+    notes.extend(states.iter().filter_map(|(key, state)| {
+        let (_, checked) = state.good.as_ref()?;
+        Some(Note {
+            object: format!("WasmPlugin {key}"),
+            message: checked.note.clone()?,
+        })
+    }));
     notes.sort();
     notes.dedup();
     Status {
@@ -153,49 +173,84 @@ fn plugins(
         .iter()
         .map(|(key, plugin)| {
             let state = states.get(key).cloned().unwrap_or_default();
-            let checked = state.good.as_ref().map(|(_, checked)| checked);
+            let phase = state.phase(plugin);
             let resource = resource_name(key);
-            let proxies: Vec<PluginAtProxy> = entries
-                .iter()
-                .filter_map(|entry| at_proxy(entry, offers.get(&entry.view)?, &resource, checked.is_some()))
-                .collect();
-            let programmed = proxies.iter().filter(|at| at.state == "programmed").count();
-            let refused = proxies.iter().find_map(|at| at.message.clone());
-            let mut summary = format!("programmed {programmed}/{}", proxies.len());
-            if let Some(why) = state.failure.as_ref().or(refused.as_ref()) {
-                summary = format!("{summary}: {why}");
-            }
+            let at = |entry: &Entry| at_proxy(entry, offers.get(&entry.view)?, &resource, &state, phase);
+            let proxies: Vec<PluginAtProxy> = entries.iter().filter_map(at).collect();
+            let checked = state.good.as_ref().map(|(_, checked)| checked);
             Plugin {
                 namespace: key.namespace.clone(),
                 name: key.name.clone(),
                 url: plugin.spec.url.clone(),
+                state: match phase {
+                    Phase::Ready => "ready".to_owned(),
+                    Phase::Pending => "pending".to_owned(),
+                    Phase::Failed(_) => "failed".to_owned(),
+                },
+                serving_url: state.good.as_ref().map(|(good, _)| good.spec.url.clone()),
                 sha256: checked.map(|checked| checked.sha256.clone()),
                 manifest: checked.and_then(|checked| checked.manifest.clone()),
                 abi: checked.map(|checked| checked.abi.clone()),
-                summary,
-                failure: state.failure,
+                summary: summary(phase, checked.is_some(), &proxies),
+                failure: match phase {
+                    Phase::Failed(failure) => Some(failure.reason.clone()),
+                    Phase::Ready | Phase::Pending => None,
+                },
                 proxies,
             }
         })
         .collect()
 }
 
+/// Never `programmed` where the version that serves is not the one that is wanted.
+fn summary(phase: Phase<'_>, has_good: bool, proxies: &[PluginAtProxy]) -> String {
+    let all = proxies.len();
+    let count = |state: &str| proxies.iter().filter(|at| at.state == state).count();
+    let what = match phase {
+        Phase::Ready => {
+            let programmed = format!("programmed {}/{all}", count("programmed"));
+            return match proxies.iter().find_map(|at| at.message.as_ref()) {
+                Some(why) => format!("{programmed}: {why}"),
+                None => programmed,
+            };
+        }
+        Phase::Pending => "pending: its artifact is being fetched".to_owned(),
+        Phase::Failed(failure) => format!("failed: {failure}"),
+    };
+    if has_good {
+        format!("{what}; the last good version serves {}/{all}", count("outdated"))
+    } else {
+        what
+    }
+}
+
 /// What became of a plugin at a proxy; `None` where it does not apply.
-fn at_proxy(entry: &Entry, offer: &Offer, resource: &str, has_artifact: bool) -> Option<PluginAtProxy> {
+fn at_proxy(
+    entry: &Entry,
+    offer: &Offer,
+    resource: &str,
+    state: &State,
+    phase: Phase<'_>,
+) -> Option<PluginAtProxy> {
     let offered = offer.published.set(Kind::Filter).entries.get(resource);
-    let (state, message) = match (offer.translation.left_out.get(resource), offered) {
-        (Some(reason), _) if has_artifact => ("refused", Some(reason.clone())),
+    let (is, message) = match (offer.translation.left_out.get(resource), offered) {
+        (Some(reason), _) if state.good.is_some() => ("refused", Some(reason.clone())),
         (Some(reason), _) => ("waiting", Some(reason.clone())),
         (None, None) => return None,
         (None, Some(offered)) => match entry.said.filters.get(resource) {
-            Some(Answer::Accepted(version)) if *version == offered.version => ("programmed", None),
+            Some(Answer::Accepted(version)) if *version != offered.version => ("waiting", None),
+            Some(Answer::Accepted(_)) if phase == Phase::Ready => ("programmed", None),
+            Some(Answer::Accepted(_)) => {
+                let serving = state.good.as_ref().map_or("", |(good, _)| good.spec.url.as_str());
+                ("outdated", Some(format!("runs the last good version, {serving}")))
+            }
             Some(Answer::Refused(reason)) => ("refused", Some(reason.clone())),
-            Some(Answer::Accepted(_)) | None => ("waiting", None),
+            None => ("waiting", None),
         },
     };
     Some(PluginAtProxy {
         node: entry.node.id.clone(),
-        state: state.to_owned(),
+        state: is.to_owned(),
         message,
     })
 }
@@ -222,3 +277,6 @@ fn proxy(entry: &Entry) -> Proxy {
         kinds: kinds.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::check::Checked;
+use super::failure::{Failure, Step};
 use crate::api::meta::Key;
 use crate::api::wasm_plugin::{PullPolicy, WasmPlugin};
 use crate::world::{Object, World};
@@ -42,12 +43,42 @@ pub enum PullSecretOf {
 /// What is known of one plugin's artifact.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
+    /// The plugin that is worked on, or was last.
+    pub wanted: Option<Arc<Object<WasmPlugin>>>,
     /// The last good one, with the plugin as it was then.
     pub good: Option<(Arc<Object<WasmPlugin>>, Checked)>,
     /// Why what is wanted now is not what serves.
-    pub failure: Option<String>,
-    /// How often in a row it failed.
+    pub failure: Option<Failure>,
+    /// How often in a row what is wanted failed.
     pub failures: u32,
+    /// How often any version failed at a step, since the plugin is known.
+    pub failed: BTreeMap<Step, u64>,
+}
+
+/// What is known of the version that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Phase<'a> {
+    /// It serves, or would where the plugin applies.
+    Ready,
+    /// It is being fetched and checked.
+    Pending,
+    /// It cannot serve, and is tried again.
+    Failed(&'a Failure),
+}
+
+impl State {
+    /// What is known of `plugin`, which may be newer than what was worked on.
+    pub fn phase(&self, plugin: &Arc<Object<WasmPlugin>>) -> Phase<'_> {
+        // A file is the proxy's own: nothing is fetched for it here.
+        if plugin.spec.url.starts_with("file://") {
+            return Phase::Ready;
+        }
+        match (&self.failure, &self.good) {
+            (Some(failure), _) if self.wanted.as_ref() == Some(plugin) => Phase::Failed(failure),
+            (_, Some((good, _))) if good == plugin => Phase::Ready,
+            _ => Phase::Pending,
+        }
+    }
 }
 
 /// Decides and remembers.
@@ -110,7 +141,11 @@ impl Ledger {
             if !changed && !due {
                 continue;
             }
-            self.states.entry(key.clone()).or_default();
+            let state = self.states.entry(key.clone()).or_default();
+            if changed {
+                // What was said of another version is not true of this one.
+                (state.wanted, state.failure, state.failures) = (Some(Arc::clone(plugin)), None, 0);
+            }
             self.plans.insert(
                 key.clone(),
                 Plan {
@@ -148,12 +183,13 @@ impl Ledger {
     }
 
     /// A job has ended. One whose plugin changed meanwhile counts for nothing. Plugins of one module share its bytes.
-    pub fn finished(&mut self, job: &Job, outcome: Result<Checked, String>, now: Instant) {
+    /// Gives whether it is news: a retry that fails like the one before is not, nor a look that finds the same.
+    pub fn finished(&mut self, job: &Job, outcome: Result<Checked, Failure>, now: Instant) -> bool {
         let Some(plan) = self.plans.get_mut(&job.key) else {
-            return;
+            return false;
         };
         if plan.wanted != job.plugin || plan.pull_secret != job.pull_secret {
-            return;
+            return false;
         }
         plan.running = false;
         let shared = outcome.as_ref().ok().and_then(|checked| {
@@ -167,16 +203,20 @@ impl Ledger {
                 if let Some(code) = shared {
                     checked.proxy_wasm = Some(code);
                 }
-                state.good = Some((Arc::clone(&job.plugin), checked));
-                state.failure = None;
-                state.failures = 0;
+                let good = Some((Arc::clone(&job.plugin), checked));
+                let is_news = state.failure.is_some() || state.good != good;
+                (state.good, state.failure, state.failures) = (good, None, 0);
                 plan.next = moves(&job.plugin.spec).then(|| now + self.poll);
+                is_news
             }
-            Err(reason) => {
-                state.failure = Some(reason);
+            Err(failure) => {
+                let is_news = state.failure.as_ref() != Some(&failure);
+                *state.failed.entry(failure.step).or_default() += 1;
+                state.failure = Some(failure);
                 let pause = FIRST_PAUSE * 2u32.saturating_pow(state.failures.min(5));
-                state.failures += 1;
+                state.failures = state.failures.saturating_add(1);
                 plan.next = Some(now + pause.min(LONGEST_PAUSE));
+                is_news
             }
         }
     }
@@ -210,115 +250,4 @@ fn pull_secret(world: &World, plugin: &Object<WasmPlugin>) -> PullSecretOf {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::{Duration, Instant};
-
-    use super::super::check::Checked;
-    use super::{Job, Ledger};
-    use crate::api::meta::{Key, Meta};
-    use crate::world::{Object, World};
-
-    fn world(url: &str, policy: &str) -> World {
-        let spec = serde_json::from_value(serde_json::json!({"url": url, "imagePullPolicy": policy}))
-            .expect("a spec");
-        let meta = Meta {
-            name: "p".into(),
-            namespace: "n".into(),
-            ..Meta::default()
-        };
-        let mut world = World::default();
-        world
-            .wasm_plugins
-            .insert(meta.key(), Arc::new(Object { meta, spec }));
-        world
-    }
-
-    fn key() -> Key {
-        Key {
-            namespace: "n".into(),
-            name: "p".into(),
-        }
-    }
-
-    fn checked(sha256: &str) -> Checked {
-        Checked {
-            sha256: sha256.into(),
-            ..Checked::default()
-        }
-    }
-
-    fn only(jobs: Vec<Job>) -> Job {
-        assert_eq!(jobs.len(), 1);
-        jobs.into_iter().next().expect("a job")
-    }
-
-    #[test]
-    fn a_failed_version_keeps_the_last_good_and_is_tried_again_later() {
-        let (mut ledger, start) = (Ledger::new(Duration::from_secs(10)), Instant::now());
-        let first = world("oci://r/a/b:v1", "IfNotPresent");
-        let job = only(ledger.jobs(&first, start));
-        ledger.finished(&job, Ok(checked("aa")), start);
-        assert!(
-            ledger.jobs(&first, start + Duration::from_secs(100)).is_empty(),
-            "a fixed tag is asked for once"
-        );
-        assert_eq!(ledger.due(), None);
-
-        let second = world("oci://r/a/b:v2", "IfNotPresent");
-        let job = only(ledger.jobs(&second, start));
-        ledger.finished(&job, Err("not Wasm".into()), start);
-        let state = &ledger.states()[&key()];
-        let (plugin, good) = state.good.as_ref().expect("the last good");
-        assert_eq!(
-            (plugin.spec.url.as_str(), good.sha256.as_str()),
-            ("oci://r/a/b:v1", "aa")
-        );
-        assert_eq!(state.failure.as_deref(), Some("not Wasm"));
-        assert_eq!(ledger.due(), Some(start + Duration::from_secs(1)));
-        assert!(ledger.jobs(&second, start).is_empty());
-
-        let job = only(ledger.jobs(&second, start + Duration::from_secs(1)));
-        ledger.finished(&job, Ok(checked("bb")), start);
-        let state = &ledger.states()[&key()];
-        assert_eq!(
-            (
-                state.failure.clone(),
-                state.good.as_ref().map(|good| good.1.sha256.as_str())
-            ),
-            (None, Some("bb"))
-        );
-    }
-
-    #[test]
-    fn moving_tags_are_looked_at_again_and_at_once_after_a_push() {
-        let (mut ledger, start) = (Ledger::new(Duration::from_secs(10)), Instant::now());
-        let world = world("oci://r:5000/a/b:v1", "Always");
-        let job = only(ledger.jobs(&world, start));
-        assert!(job.ask);
-        ledger.finished(&job, Ok(checked("aa")), start);
-        assert_eq!(ledger.due(), Some(start + Duration::from_secs(10)));
-        ledger.pushed("other/b");
-        assert_eq!(ledger.due(), Some(start + Duration::from_secs(10)));
-        ledger.pushed("a/b");
-        assert!(ledger.due().expect("due") <= Instant::now());
-    }
-
-    #[test]
-    fn results_for_a_plugin_that_changed_count_for_nothing() {
-        let (mut ledger, start) = (Ledger::new(Duration::from_secs(10)), Instant::now());
-        let old = only(ledger.jobs(&world("oci://r/a/b:v1", "IfNotPresent"), start));
-        let new = only(ledger.jobs(&world("oci://r/a/b:v2", "IfNotPresent"), start));
-        ledger.finished(&new, Ok(checked("bb")), start);
-        ledger.finished(&old, Ok(checked("aa")), start);
-        assert_eq!(
-            ledger.states()[&key()].good.as_ref().expect("good").1.sha256,
-            "bb"
-        );
-        assert!(ledger.jobs(&World::default(), start).is_empty());
-        assert!(
-            ledger.states().is_empty(),
-            "what is not wanted any more is forgotten"
-        );
-    }
-}
+mod tests;

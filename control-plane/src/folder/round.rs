@@ -39,6 +39,17 @@ pub(super) struct Round<'a> {
     problems: Vec<Problem>,
 }
 
+/// What a round leads to.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// By the place that serves where several define one.
+    pub(super) objects: BTreeMap<Id, Held>,
+    /// How many of them stand in good documents.
+    pub(super) taken: usize,
+    /// In order of place.
+    pub(super) problems: Vec<Problem>,
+}
+
 impl<'a> Round<'a> {
     pub(super) fn new(root: &'a Path, good: &'a BTreeMap<Id, Held>) -> Self {
         Self {
@@ -124,16 +135,18 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// All objects, by the place that serves where several define one; and what is wrong, in order of place.
-    pub(super) fn end(mut self) -> (BTreeMap<Id, Held>, Vec<Problem>) {
+    pub(super) fn end(mut self) -> Ended {
         let mut objects = BTreeMap::new();
+        let mut taken = 0;
         for (id, mut defined) in std::mem::take(&mut self.defined) {
             let good = self.good.get(&id);
             let claim = self.claims.get(&id).filter(|claim| claim.is_firm);
             let used = match (incumbent(good, &defined), good, claim) {
-                (Some(at), ..) => defined.remove(at),
                 (None, Some(good), Some(claim)) => claim.keeps(good),
-                (None, ..) => defined.remove(0),
+                (at, ..) => {
+                    taken += 1;
+                    defined.remove(at.unwrap_or_default())
+                }
             };
             for other in &defined {
                 self.problems.push(Problem {
@@ -154,7 +167,11 @@ impl<'a> Round<'a> {
             }
         }
         self.problems.sort_by(|one, other| one.place.cmp(&other.place));
-        (objects, self.problems)
+        Ended {
+            objects,
+            taken,
+            problems: self.problems,
+        }
     }
 
     fn place(&self, file: &Path, line: usize) -> Place {

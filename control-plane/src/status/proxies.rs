@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use leno_xds::ads::message::Node;
+use leno_xds::ads::message::{Node, ServerMessage};
 use leno_xds::ads::server::Event;
 use leno_xds::resource::Kind;
 
@@ -20,6 +20,18 @@ pub struct Proxies {
 struct Known {
     last: u64,
     proxies: BTreeMap<u64, Entry>,
+    counts: BTreeMap<Kind, Counts>,
+}
+
+/// Since the start, over all proxies.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Counts {
+    /// Responses that were sent.
+    pub(super) pushed: u64,
+    /// Responses that proxies took.
+    pub(super) accepted: u64,
+    /// Responses that proxies refused, at least in part.
+    pub(super) refused: u64,
 }
 
 /// A proxy.
@@ -86,6 +98,24 @@ impl Proxies {
         }
     }
 
+    /// Counts a response.
+    pub fn sent(&self, message: &ServerMessage) {
+        let type_url = match message {
+            ServerMessage::Sotw(response) => &response.type_url,
+            ServerMessage::Delta(response) => &response.type_url,
+        };
+        if let Some(kind) = Kind::from_type_url(type_url) {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.counts.entry(kind).or_default().pushed += 1;
+        }
+    }
+
+    /// What was sent and answered, by kind.
+    pub(super) fn counts(&self) -> BTreeMap<Kind, Counts> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.counts.clone()
+    }
+
     /// All of them, in the order in which they came.
     pub(super) fn entries(&self) -> Vec<Entry> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,6 +127,11 @@ impl Registration {
     /// Remembers what the proxy said.
     pub fn note(&self, event: &Event) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Accepted { kind, .. } => known.counts.entry(*kind).or_default().accepted += 1,
+            Event::Refused { kind, .. } => known.counts.entry(*kind).or_default().refused += 1,
+            Event::Connected(_) | Event::Claimed { .. } | Event::UnknownType(_) => {}
+        }
         let Some(entry) = known.proxies.get_mut(&self.id) else {
             return;
         };
@@ -180,10 +215,12 @@ impl Said {
 mod tests {
     use std::collections::BTreeMap;
 
+    use leno_xds::ads::message::{Node, Response, ServerMessage};
     use leno_xds::ads::server::Event;
     use leno_xds::resource::Kind;
 
-    use super::{Answer, Said};
+    use super::{Answer, Counts, Proxies, Said};
+    use crate::translate::scope::View;
 
     fn versions(of: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
         let of = of.iter();
@@ -246,5 +283,31 @@ mod tests {
         said.note(&refused(&both, "no"));
         check(&said, &[("auth", no("no")), ("routing", no("no"))]);
         assert_eq!(said.kinds[&Kind::Filter], no("no"));
+    }
+
+    #[test]
+    fn what_is_sent_and_answered_is_counted_beyond_the_stream() {
+        let proxies = Proxies::default();
+        let view = View::of_node("router~127.0.0.1~gateway.n~n.svc", "leno", &serde_json::json!({}));
+        let registration = proxies.register(&Node::default(), &view.expect("a view"));
+        for type_url in [Kind::Filter.type_url(), Kind::Filter.type_url(), "unknown"] {
+            proxies.sent(&ServerMessage::Sotw(Response {
+                type_url: type_url.to_owned(),
+                ..Response::default()
+            }));
+        }
+        registration.note(&refused(&[], "no"));
+        registration.note(&Event::Accepted {
+            kind: Kind::Filter,
+            version: "set".to_owned(),
+            versions: BTreeMap::new(),
+        });
+        drop(registration);
+        let counts = Counts {
+            pushed: 2,
+            accepted: 1,
+            refused: 1,
+        };
+        assert_eq!(proxies.counts(), BTreeMap::from([(Kind::Filter, counts)]));
     }
 }
