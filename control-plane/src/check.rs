@@ -2,137 +2,39 @@
 //!
 //! A folder and, later, an admission webhook call the same functions.
 
+mod names;
+
+mod pattern;
+
 mod virtual_service;
+
+mod wasm_plugin;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use base64::Engine as _;
 use leno_model::invalid::Invalid;
 
-use crate::api::destination_rule::DestinationRule;
+use crate::api::destination_rule::{DestinationRule, TrafficPolicy};
 use crate::api::gateway::{Gateway, Port};
 use crate::api::secret::{PullSecret, SecretDocument};
 use crate::api::service_entry::{Resolution, ServiceEntry};
 use crate::api::sidecar::{CaptureMode, Sidecar};
-use crate::api::wasm_plugin::{EnvSource, PluginType, WasmPlugin};
 use crate::world::Object;
+use names::{domain, host, ip, is_label};
 
 pub use virtual_service::virtual_service;
+pub use wasm_plugin::wasm_plugin;
 
 type Checked = Result<(), Invalid>;
 
+/// The shortest time that Istio and Envoy count.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 fn refuse(path: impl Into<String>, reason: impl Into<String>) -> Checked {
     Err(Invalid::new(path, reason))
-}
-
-/// `WasmPlugin`: see `validateWasmPlugin*` of Istio's webhook.
-///
-/// # Errors
-/// The first field that breaks a rule.
-pub fn wasm_plugin(object: &Object<WasmPlugin>) -> Checked {
-    let spec = &object.spec;
-    wasm_source(spec)?;
-    if spec.plugin_name.len() > 256 {
-        return refuse("spec.pluginName", "is longer than 256 characters");
-    }
-    if spec.plugin_type == PluginType::Network {
-        return refuse("spec.type", "NETWORK is not supported by this version; use HTTP");
-    }
-    if !spec.verification_key.is_empty() {
-        return refuse(
-            "spec.verificationKey",
-            "signatures are not verified by this version; remove the key, or pin the artifact with sha256",
-        );
-    }
-    let has_targets = spec.target_ref.is_some() || !spec.target_refs.is_empty();
-    if spec.selector.is_some() && has_targets {
-        return refuse(
-            "spec.selector",
-            "cannot stand beside targetRefs; keep one of them",
-        );
-    }
-    if spec.target_ref.is_some() && !spec.target_refs.is_empty() {
-        return refuse(
-            "spec.targetRef",
-            "cannot stand beside targetRefs; keep targetRefs",
-        );
-    }
-    if spec.target_refs.len() > 16 {
-        return refuse("spec.targetRefs", "holds more than 16 entries");
-    }
-    for (position, target) in spec.target_refs.iter().chain(&spec.target_ref).enumerate() {
-        if !target.namespace.is_empty() && target.namespace != object.meta.namespace {
-            return refuse(
-                format!("spec.targetRefs[{position}].namespace"),
-                "cross namespace referencing is not currently supported; use the plugin's own namespace",
-            );
-        }
-        let known = matches!(
-            (target.group.as_str(), target.kind.as_str()),
-            ("gateway.networking.k8s.io", "Gateway" | "GatewayClass")
-                | ("" | "core", "Service")
-                | ("networking.istio.io", "ServiceEntry")
-        );
-        if !known {
-            return refuse(
-                format!("spec.targetRefs[{position}].kind"),
-                format!(
-                    "{:?} of group {:?} cannot be a target; Gateway and GatewayClass (gateway.networking.k8s.io), \
-                     Service and ServiceEntry (networking.istio.io) can",
-                    target.kind, target.group
-                ),
-            );
-        }
-    }
-    for (position, env) in spec.vm_config.iter().flat_map(|vm| &vm.env).enumerate() {
-        let path = format!("spec.vmConfig.env[{position}]");
-        if env.name.is_empty() || env.name.len() > 256 {
-            return refuse(format!("{path}.name"), "must have 1 to 256 characters");
-        }
-        if env.value_from == EnvSource::Host && !env.value.is_empty() {
-            return refuse(
-                format!("{path}.value"),
-                "may only be set when valueFrom is INLINE",
-            );
-        }
-    }
-    Ok(())
-}
-
-fn wasm_source(spec: &WasmPlugin) -> Checked {
-    if spec.url.is_empty() {
-        return refuse(
-            "spec.url",
-            "is empty; write as in oci://registry.example/filters/auth:v1",
-        );
-    }
-    if let Some((scheme, _)) = spec.url.split_once("://")
-        && !["oci", "http", "https", "file"].contains(&scheme)
-    {
-        return refuse(
-            "spec.url",
-            format!("scheme {scheme:?} is not one of oci, http, https, file"),
-        );
-    }
-    let is_digest = spec.sha256.len() == 64
-        && spec
-            .sha256
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if !spec.sha256.is_empty() && !is_digest {
-        return refuse("spec.sha256", "must be 64 hexadecimal digits in lower case");
-    }
-    if let Some((_, digest)) = spec.url.split_once("@sha256:")
-        && !spec.sha256.is_empty()
-        && digest != spec.sha256
-    {
-        return refuse(
-            "spec.sha256",
-            "differs from the digest in the url; keep one of them",
-        );
-    }
-    Ok(())
 }
 
 /// `Gateway`.
@@ -140,6 +42,7 @@ fn wasm_source(spec: &WasmPlugin) -> Checked {
 /// # Errors
 /// The first field that breaks a rule.
 pub fn gateway(object: &Object<Gateway>) -> Checked {
+    names::meta(&object.meta)?;
     if object.spec.servers.is_empty() {
         return refuse("spec.servers", "is empty; a gateway needs at least one server");
     }
@@ -175,31 +78,6 @@ fn protocol(protocol: &str) -> Checked {
     }
 }
 
-fn ip(bind: &str) -> Checked {
-    if bind.is_empty() || bind.parse::<IpAddr>().is_ok() {
-        return Ok(());
-    }
-    refuse("", format!("{bind:?} is not an IP address"))
-}
-
-fn domain(host: &str) -> Checked {
-    let rest = host
-        .strip_prefix("*.")
-        .unwrap_or(if host == "*" { "any" } else { host });
-    let good = !rest.is_empty()
-        && rest.len() <= 253
-        && rest.bytes().all(|byte| {
-            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']')
-        });
-    if good {
-        return Ok(());
-    }
-    refuse(
-        "",
-        format!("{host:?} is not a host; write a name, \"*.suffix\" or \"*\""),
-    )
-}
-
 fn export_to(namespaces: &[String]) -> Checked {
     for (position, namespace) in namespaces.iter().enumerate() {
         if namespace == "~" || namespace.is_empty() {
@@ -217,16 +95,30 @@ fn export_to(namespaces: &[String]) -> Checked {
 /// # Errors
 /// The first field that breaks a rule.
 pub fn destination_rule(object: &Object<DestinationRule>) -> Checked {
+    names::meta(&object.meta)?;
     let spec = &object.spec;
     if spec.host.is_empty() || spec.host == "*" {
         return refuse("spec.host", "must name a host");
     }
+    domain(&spec.host).map_err(|invalid| invalid.within("spec.host"))?;
+    policy(spec.traffic_policy.as_ref()).map_err(|invalid| invalid.within("spec"))?;
     export_to(&spec.export_to)?;
     let mut names = BTreeSet::new();
     for (position, subset) in spec.subsets.iter().enumerate() {
         if subset.name.is_empty() {
             return refuse(format!("spec.subsets[{position}].name"), "is empty");
         }
+        if !is_label(&subset.name) {
+            return refuse(
+                format!("spec.subsets[{position}].name"),
+                format!(
+                    "{:?} is not a name; write letters and digits, with dashes between them",
+                    subset.name
+                ),
+            );
+        }
+        policy(subset.traffic_policy.as_ref())
+            .map_err(|invalid| invalid.within(&format!("spec.subsets[{position}]")))?;
         if !names.insert(&subset.name) {
             return refuse(
                 format!("spec.subsets[{position}].name"),
@@ -237,11 +129,23 @@ pub fn destination_rule(object: &Object<DestinationRule>) -> Checked {
     Ok(())
 }
 
+fn policy(policy: Option<&TrafficPolicy>) -> Checked {
+    let pool = policy.and_then(|policy| policy.connection_pool.as_ref());
+    match pool.and_then(|pool| pool.tcp.connect_timeout) {
+        Some(timeout) if timeout.0 < SHORTEST => refuse(
+            "trafficPolicy.connectionPool.tcp.connectTimeout",
+            "must be 1ms at least",
+        ),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// `ServiceEntry`.
 ///
 /// # Errors
 /// The first field that breaks a rule.
 pub fn service_entry(object: &Object<ServiceEntry>) -> Checked {
+    names::meta(&object.meta)?;
     let spec = &object.spec;
     if spec.hosts.is_empty() {
         return refuse("spec.hosts", "is empty; name at least one host");
@@ -276,6 +180,9 @@ pub fn service_entry(object: &Object<ServiceEntry>) -> Checked {
         if port.name.is_empty() || !names.insert(&port.name) {
             return refuse(format!("{path}.name"), "must be there, and unique");
         }
+        if port.target_port == Some(0) {
+            return refuse(format!("{path}.targetPort"), "must be 1 to 65535");
+        }
         if !port.protocol.is_empty() {
             protocol(&port.protocol).map_err(|invalid| invalid.within(&path))?;
         }
@@ -299,6 +206,14 @@ fn endpoints(spec: &ServiceEntry) -> Checked {
         }
         Resolution::Static | Resolution::Dns | Resolution::DnsRoundRobin => {}
     }
+    let weights = spec.endpoints.iter().map(|endpoint| endpoint.weight.unwrap_or(1));
+    let total: u64 = weights.map(u64::from).sum();
+    if total > u64::from(u32::MAX) {
+        return refuse(
+            "spec.endpoints",
+            format!("the weights add up to {total}; {} is the most", u32::MAX),
+        );
+    }
     for (position, endpoint) in spec.endpoints.iter().enumerate() {
         let path = format!("spec.endpoints[{position}]");
         let is_ip = endpoint.address.parse::<IpAddr>().is_ok();
@@ -320,7 +235,11 @@ fn endpoints(spec: &ServiceEntry) -> Checked {
                 "must be at least 1; remove the endpoint to stop its traffic",
             );
         }
-        for name in endpoint.ports.keys() {
+        host(&endpoint.address).map_err(|invalid| invalid.within(&format!("{path}.address")))?;
+        for (name, number) in &endpoint.ports {
+            if *number == 0 {
+                return refuse(format!("{path}.ports.{name}"), "must be 1 to 65535");
+            }
             if !spec.ports.iter().any(|port| port.name == *name) {
                 return refuse(format!("{path}.ports.{name}"), "names no port of spec.ports");
             }
@@ -334,6 +253,7 @@ fn endpoints(spec: &ServiceEntry) -> Checked {
 /// # Errors
 /// The first field that breaks a rule.
 pub fn sidecar(object: &Object<Sidecar>) -> Checked {
+    names::meta(&object.meta)?;
     for (position, ingress) in object.spec.ingress.iter().enumerate() {
         let path = format!("spec.ingress[{position}]");
         http_port(&ingress.port).map_err(|invalid| invalid.within(&format!("{path}.port")))?;
@@ -392,6 +312,7 @@ fn capture(mode: CaptureMode) -> Checked {
 pub fn pull_secret(document: &SecretDocument) -> Result<PullSecret, Invalid> {
     const TYPE: &str = "kubernetes.io/dockerconfigjson";
     const KEY: &str = ".dockerconfigjson";
+    names::meta(&document.metadata)?;
     if document.secret_type != TYPE {
         return Err(Invalid::new(
             "type",
@@ -421,3 +342,6 @@ pub fn pull_secret(document: &SecretDocument) -> Result<PullSecret, Invalid> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,15 @@ pub mod plugins;
 
 pub mod services;
 
+mod rules;
+
 pub mod routes;
+
+mod matches;
+
+pub mod everywhere;
+
+mod hosts;
 
 pub mod listeners;
 
@@ -21,7 +29,7 @@ use leno_model::snapshot::Snapshot;
 use crate::api::meta::Key;
 use crate::world::World;
 use plugins::Artifact;
-use scope::View;
+use scope::{View, is_exported};
 
 /// What is the same for all proxies.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,10 +73,51 @@ pub struct Note {
 /// Translates the world for proxies that look like `view`.
 pub fn translate(world: &World, artifacts: &Artifacts, view: &View, settings: &Settings) -> Translation {
     let mut translation = Translation::default();
-    let services = services::visible(world, view);
+    missing_gateways(world, view, &mut translation.notes);
+    let services = services::visible(world, view, &mut translation.notes);
     listeners::build(world, artifacts, view, settings, &services, &mut translation);
     services::clusters(&services, settings, &mut translation);
     translation
+}
+
+/// Gateways that virtual services name and that nobody defines.
+fn missing_gateways(world: &World, view: &View, notes: &mut BTreeSet<Note>) {
+    for (key, service) in &world.virtual_services {
+        if !is_exported(&service.spec.export_to, &key.namespace, &view.namespace) {
+            continue;
+        }
+        let own = ("spec.gateways".to_owned(), &service.spec.gateways);
+        let narrowed = service.spec.http.iter().enumerate().flat_map(|(position, http)| {
+            let matches = http.matches.iter().enumerate();
+            matches.map(move |(index, matched)| {
+                (
+                    format!("spec.http[{position}].match[{index}].gateways"),
+                    &matched.gateways,
+                )
+            })
+        });
+        for (path, names) in std::iter::once(own).chain(narrowed) {
+            for (index, name) in names.iter().enumerate().filter(|(_, name)| *name != "mesh") {
+                let gateway = gateway_key(name, &key.namespace);
+                if !world.gateways.contains_key(&gateway) {
+                    notes.insert(Note {
+                        kind: "VirtualService",
+                        key: key.clone(),
+                        message: format!("{path}[{index}]: there is no Gateway {gateway}"),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// The Gateway that a virtual service of `namespace` names: `[NAMESPACE/]NAME`.
+fn gateway_key(name: &str, namespace: &str) -> Key {
+    let (namespace, name) = name.split_once('/').unwrap_or((namespace, name));
+    Key {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    }
 }
 
 #[cfg(test)]

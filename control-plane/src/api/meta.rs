@@ -111,12 +111,13 @@ fn parse_span(text: &str) -> Option<Duration> {
         rest = &rest[unit_end..];
     }
     // Nanoseconds are what a Duration holds; anything finer in the sum is an artefact of floating point.
-    Duration::try_from_secs_f64((total * 1e9).round() / 1e9).ok()
+    let span = Duration::try_from_secs_f64((total * 1e9).round() / 1e9).ok()?;
+    // What Go's durations hold, so Istio's too: about 292 years.
+    i64::try_from(span.as_nanos()).is_ok().then_some(span)
 }
 
-/// `StringMatch`: exactly one of the three.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+/// `StringMatch`: one of the three. Without any, as in `{}`, it asks for presence alone: that is `None` where one is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StringMatch {
     /// The whole string.
     Exact(String),
@@ -124,6 +125,63 @@ pub enum StringMatch {
     Prefix(String),
     /// The whole string matches (RE2).
     Regex(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenMatch {
+    exact: Option<String>,
+    prefix: Option<String>,
+    regex: Option<String>,
+}
+
+impl WrittenMatch {
+    fn read<E: serde::de::Error>(self) -> Result<Option<StringMatch>, E> {
+        match (self.exact, self.prefix, self.regex) {
+            (None, None, None) => Ok(None),
+            (Some(text), None, None) => Ok(Some(StringMatch::Exact(text))),
+            (None, Some(text), None) => Ok(Some(StringMatch::Prefix(text))),
+            (None, None, Some(text)) => Ok(Some(StringMatch::Regex(text))),
+            _ => Err(E::custom(
+                "takes one of exact, prefix and regex; keep one of them",
+            )),
+        }
+    }
+}
+
+/// A field of type `StringMatch`.
+pub(super) fn string_match<'de, D>(deserializer: D) -> Result<Option<StringMatch>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    match Option::<WrittenMatch>::deserialize(deserializer)? {
+        Some(written) => written.read(),
+        None => Ok(None),
+    }
+}
+
+/// A map to `StringMatch`. Its values may be empty and may not be null (proto3's JSON mapping).
+pub(super) fn string_matches<'de, D>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Option<StringMatch>>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    struct Value(Option<StringMatch>);
+
+    impl<'de> Deserialize<'de> for Value {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            match Option::<WrittenMatch>::deserialize(deserializer)? {
+                Some(written) => written.read().map(Self),
+                None => Err(serde::de::Error::custom(
+                    "null is not a match; write {} to ask for presence alone",
+                )),
+            }
+        }
+    }
+
+    let written = BTreeMap::<String, Value>::deserialize(deserializer)?;
+    Ok(written.into_iter().map(|(name, value)| (name, value.0)).collect())
 }
 
 /// `WorkloadSelector` with `matchLabels`.
@@ -158,6 +216,8 @@ mod tests {
             ("s", None),
             ("-1s", None),
             ("1 s", None),
+            ("2562047h", Some(Duration::from_secs(2_562_047 * 3600))),
+            ("2562048h", None),
         ] {
             assert_eq!(parse_span(text), want, "{text:?}");
         }

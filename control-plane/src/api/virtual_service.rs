@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::meta::{Span, StringMatch};
+use super::meta::{Span, StringMatch, string_match, string_matches};
 
 /// `VirtualService.spec`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -64,25 +64,25 @@ pub struct HttpMatch {
     #[serde(default)]
     pub name: String,
     /// Path.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "string_match")]
     pub uri: Option<StringMatch>,
     /// `http` or `https`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "string_match")]
     pub scheme: Option<StringMatch>,
     /// Method.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "string_match")]
     pub method: Option<StringMatch>,
     /// Authority.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "string_match")]
     pub authority: Option<StringMatch>,
     /// Headers; an empty match means presence.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "string_matches")]
     pub headers: BTreeMap<String, Option<StringMatch>>,
     /// Headers that must not match.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "string_matches")]
     pub without_headers: BTreeMap<String, Option<StringMatch>>,
     /// Query parameters.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "string_matches")]
     pub query_params: BTreeMap<String, Option<StringMatch>>,
     /// Exact and prefix paths match in any case.
     #[serde(default)]

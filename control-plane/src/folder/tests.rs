@@ -33,6 +33,10 @@ fn good_documents_have_no_problems() {
     );
 }
 
+fn with_route(route: &str) -> String {
+    with_headers("").replace("headers: {}", route)
+}
+
 fn with_headers(headers: &str) -> String {
     format!(
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v}}\nspec:\n  hosts: [a]\n  \
@@ -71,6 +75,8 @@ fn problems_name_file_line_object_and_field() {
         (with_headers("response: {set: {'x a': b}}"), "spec.http[0].headers.response.set.x a: `x a` is not a field name"),
         (with_headers("request: {add: {host: b}}"), "spec.http[0].headers.request.add.host: `host` may not be edited"),
         (with_headers("request: {add: {x: \"a\\nb\"}}"), "spec.http[0].headers.request.add.x: holds '\\n'"),
+        (with_route("match:\n    - uri: {exact: /}\n    - uri: {regex: '('}"),
+         "f.yaml:9: VirtualService default/v: spec.http[0].match[1].uri.regex: \"(\" is not an expression: "),
         (with_headers("request: {add: {x: '%WHAT%'}}"), "spec.http[0].headers.request.add.x: "),
     ];
     for (text, want) in cases {

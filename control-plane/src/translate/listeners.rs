@@ -1,6 +1,6 @@
 //! Listeners: one per port of a gateway, and those that a Sidecar names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::sync::Arc;
 use leno_model::access_log::{AccessLog, Format, Line, Sink};
 use leno_model::http::{HttpConnectionManager, RouteSource};
 use leno_model::listener::{Direction, FilterChain, Listener, NetworkFilter};
-use leno_model::matching::HeaderMatch;
 use leno_model::route::{
     Forward, HeaderEdits, PathMatch, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
 };
 
+use super::hosts::{Hosts, Patterns, add_addresses, on_gateway};
 use super::plugins;
-use super::routes::{Builder, Site, bound};
-use super::scope::{Role, View, full_host, host_matches};
+use super::routes::{Builder, Site, bound, host};
+use super::scope::{Role, View, full_host, host_matches, written};
 use super::services::{Services, cluster_name, single};
 use super::{Artifacts, Note, Settings, Translation};
 use crate::api::meta::{Key, selects};
@@ -66,8 +66,7 @@ pub fn build(
 #[derive(Default)]
 struct Shared {
     gateways: Vec<Key>,
-    /// Host patterns, each with the namespace that virtual services must be of, if any.
-    hosts: BTreeSet<(Option<String>, String)>,
+    hosts: Patterns,
 }
 
 impl Context<'_> {
@@ -86,15 +85,15 @@ impl Context<'_> {
                 shared
                     .hosts
                     .extend(server.hosts.iter().map(|host| match host.split_once('/') {
-                        Some((".", name)) => (Some(key.namespace.clone()), name.to_owned()),
-                        Some(("*", name)) => (None, name.to_owned()),
-                        Some((namespace, name)) => (Some(namespace.to_owned()), name.to_owned()),
-                        None => (None, host.clone()),
+                        Some((".", name)) => (Some(key.namespace.clone()), written(name)),
+                        Some(("*", name)) => (None, written(name)),
+                        Some((namespace, name)) => (Some(namespace.to_owned()), written(name)),
+                        None => (None, written(host)),
                     }));
             }
         }
         for (address, shared) in addresses {
-            let routes = self.gateway_routes(address.port(), &shared, translation);
+            let routes = self.gateway_routes(address, &shared, translation);
             self.listener(
                 address,
                 Direction::Outbound,
@@ -110,40 +109,33 @@ impl Context<'_> {
 
     fn gateway_routes(
         &self,
-        port: u16,
+        address: SocketAddr,
         shared: &Shared,
         translation: &mut Translation,
     ) -> RouteConfiguration {
+        let port = address.port();
         let site = Site {
             view: self.view,
             port,
             gateways: &shared.gateways,
         };
         let services = bound(self.world, site);
-        let mut hosts: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        let mut hosts = Hosts::default();
         for service in &services {
             for host in &service.spec.hosts {
                 let host = full_host(host, &service.meta.namespace);
-                let taken = shared.hosts.iter().find_map(|(namespace, pattern)| {
-                    let seen = namespace
-                        .as_ref()
-                        .is_none_or(|namespace| *namespace == service.meta.namespace);
-                    // The narrower of the two is the domain, as in Istio.
-                    match (host_matches(pattern, &host), host_matches(&host, pattern)) {
-                        (true, _) if seen => Some(host.clone()),
-                        (false, true) if seen => Some(pattern.clone()),
-                        _ => None,
-                    }
-                });
-                match taken {
-                    Some(domain) => hosts.entry(domain).or_default().push(*service),
-                    None => drop(translation.notes.insert(Note {
+                let domains = on_gateway(&shared.hosts, &service.meta.namespace, &host);
+                if domains.is_empty() {
+                    translation.notes.insert(Note {
                         kind: "VirtualService",
                         key: service.meta.key(),
                         message: format!(
                             "spec.hosts: {host:?} is not among the hosts of its gateways on port {port}"
                         ),
-                    })),
+                    });
+                }
+                for domain in domains {
+                    hosts.add(&domain, service);
                 }
             }
         }
@@ -153,7 +145,11 @@ impl Context<'_> {
             notes: &mut translation.notes,
         };
         RouteConfiguration {
-            name: format!("http.{port}"),
+            // Istio's names.
+            name: match address.ip() {
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED) => format!("http.{port}"),
+                other => format!("http.{port}.{other}"),
+            },
             virtual_hosts: hosts
                 .iter()
                 .map(|(domain, services)| builder.virtual_host(domain, services))
@@ -211,12 +207,12 @@ impl Context<'_> {
                     near && host_matches(pattern, host)
                 })
         };
-        let mut hosts: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        let mut hosts = Hosts::default();
         for service in &bound {
             for host in &service.spec.hosts {
                 let host = full_host(host, &service.meta.namespace);
                 if reaches(&service.meta.namespace, &host) {
-                    hosts.entry(host).or_default().push(*service);
+                    hosts.add(&host, service);
                 }
             }
         }
@@ -230,7 +226,7 @@ impl Context<'_> {
             .map(|(domain, services)| builder.virtual_host(domain, services))
             .collect();
         for service in self.services.values() {
-            if hosts.contains_key(&service.host) || !reaches(&service.entry.meta.namespace, &service.host) {
+            if hosts.has(&service.host) || !reaches(&service.entry.meta.namespace, &service.host) {
                 continue;
             }
             let Some(to) = service
@@ -245,15 +241,12 @@ impl Context<'_> {
                 &cluster_name(to.number, "", &service.host),
             ));
         }
-        for host in &mut virtual_hosts {
-            let addresses = self
-                .services
-                .get(&host.domains[0])
-                .map(|service| service.entry.spec.addresses.clone());
-            host.domains.extend(addresses.unwrap_or_default());
-        }
+        add_addresses(&mut virtual_hosts, self.services, &mut translation.notes);
         let routes = RouteConfiguration {
-            name: port.number.to_string(),
+            name: match address.ip() {
+                IpAddr::V4(Ipv4Addr::LOCALHOST) => port.number.to_string(),
+                other => format!("{}.{other}", port.number),
+            },
             virtual_hosts,
             edits: HeaderEdits::default(),
             ignore_port_in_host: true,
@@ -278,9 +271,14 @@ impl Context<'_> {
         let Ok(workload) = ingress.default_endpoint.parse::<SocketAddr>() else {
             return;
         };
-        let cluster = single(&format!("inbound|{port}||"), workload);
+        // Istio's name; several addresses may have one port.
+        let name = match address.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => format!("inbound|{port}||"),
+            other => format!("inbound|{port}||{other}"),
+        };
+        let cluster = single(&name, workload);
         let routes = RouteConfiguration {
-            name: format!("inbound|{port}||"),
+            name,
             virtual_hosts: vec![VirtualHost {
                 name: format!("inbound|http|{port}"),
                 ..everything("*", port, &cluster.name)
@@ -374,28 +372,19 @@ fn bind(said: &str, otherwise: Ipv4Addr) -> IpAddr {
 
 /// A virtual host that sends everything to one cluster.
 fn everything(domain: &str, port: u16, cluster: &str) -> VirtualHost {
-    let no_headers: Vec<HeaderMatch> = Vec::new();
     let forward = Forward {
         timeout: None,
         retry: super::retry::policy(None),
         ..Forward::to(cluster)
     };
     VirtualHost {
-        name: format!("{domain}:{port}"),
-        domains: vec![domain.to_owned()],
         routes: vec![Route {
             name: "default".to_owned(),
-            matches: RouteMatch {
-                headers: no_headers,
-                ..RouteMatch::path(PathMatch::Prefix("/".to_owned()))
-            },
+            matches: RouteMatch::path(PathMatch::Prefix("/".to_owned())),
             action: RouteAction::Forward(Box::new(forward)),
             edits: HeaderEdits::default(),
             filter_overrides: BTreeMap::new(),
         }],
-        edits: HeaderEdits::default(),
-        retry: None,
-        tells_attempts: Default::default(),
-        filter_overrides: BTreeMap::new(),
+        ..host(domain, port)
     }
 }

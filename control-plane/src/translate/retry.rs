@@ -72,7 +72,10 @@ pub fn policy(retries: Option<&Retries>) -> Option<RetryPolicy> {
     Some(RetryPolicy {
         on,
         retries: retries.attempts,
-        per_try_timeout: retries.per_try_timeout.map(|span| span.0),
+        per_try_timeout: retries
+            .per_try_timeout
+            .map(|span| span.0)
+            .filter(|timeout| !timeout.is_zero()),
         status_codes,
         backoff_base,
         backoff_max: backoff_base * 10,

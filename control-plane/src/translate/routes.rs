@@ -1,21 +1,22 @@
 //! Virtual services as virtual hosts and routes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use leno_model::access_log::Format;
-use leno_model::matching::{HeaderMatch, HeaderValueMatch, Pattern, QueryMatch};
 use leno_model::route::{
-    AppendAction, DirectResponse, Forward, HeaderEdit, HeaderEdits, HostRewrite, PathMatch, PathRewrite,
-    Redirect, RedirectPath, Route, RouteAction, RouteMatch, Target, VirtualHost, WeightedCluster,
+    AppendAction, DirectResponse, Forward, HeaderEdit, HeaderEdits, HostRewrite, PathRewrite, Redirect,
+    RedirectPath, Route, RouteAction, Target, VirtualHost, WeightedCluster,
 };
 
+use super::matches::{is_catch_all, route_match};
 use super::scope::{Role, View, full_host, is_exported};
 use super::services::{Services, cluster_name};
-use super::{Note, retry};
+use super::{Note, gateway_key, retry};
 use crate::api::meta::{Key, StringMatch, selects};
 use crate::api::virtual_service::{
-    Destination, HeaderOperations, Headers, HttpMatch, HttpRoute, RouteDestination, VirtualService,
+    DerivePort, Destination, HeaderOperations, Headers, HttpMatch, HttpRoute, Redirect as Redirected,
+    RouteDestination, VirtualService,
 };
 use crate::world::{Object, World};
 
@@ -58,12 +59,31 @@ pub fn bound<'w>(world: &'w World, site: Site<'_>) -> Vec<&'w Arc<Object<Virtual
 fn binds(gateways: &[String], namespace: &str, site: Site<'_>) -> bool {
     match site.view.role {
         Role::Sidecar => gateways.is_empty() || gateways.iter().any(|name| name == "mesh"),
-        Role::Gateway => gateways.iter().any(|name| {
-            let (namespace, name) = name.split_once('/').unwrap_or((namespace, name));
-            site.gateways
-                .iter()
-                .any(|key| key.namespace == namespace && key.name == name)
-        }),
+        Role::Gateway => gateways
+            .iter()
+            .any(|name| site.gateways.contains(&gateway_key(name, namespace))),
+    }
+}
+
+/// What a route matches: one of these.
+pub(super) fn matches(http: &HttpRoute) -> &[HttpMatch] {
+    static EVERYTHING: LazyLock<HttpMatch> = LazyLock::new(HttpMatch::default);
+    match &http.matches[..] {
+        [] => std::slice::from_ref(&*EVERYTHING),
+        some => some,
+    }
+}
+
+/// A virtual host without routes.
+pub fn host(domain: &str, port: u16) -> VirtualHost {
+    VirtualHost {
+        name: format!("{domain}:{port}"),
+        domains: vec![domain.to_owned()],
+        routes: Vec::new(),
+        edits: HeaderEdits::default(),
+        retry: None,
+        tells_attempts: Default::default(),
+        filter_overrides: BTreeMap::new(),
     }
 }
 
@@ -78,17 +98,24 @@ pub struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// The virtual host of `domain` with the routes of these virtual services, in order.
+    /// The virtual host of `domain` with the routes of these virtual services, in order. A route that takes everything
+    /// stands behind the routes of all of them, and what its own virtual service has behind it is never reached.
     pub fn virtual_host(&mut self, domain: &str, services: &[&Arc<Object<VirtualService>>]) -> VirtualHost {
-        let routes = services.iter().flat_map(|service| self.routes(service)).collect();
+        let (mut routes, mut last) = (Vec::new(), Vec::new());
+        for service in services {
+            let mut own = self.routes(service);
+            if services.len() > 1
+                && let Some(at) = own.iter().position(|route| is_catch_all(&route.matches))
+            {
+                last.push(own.swap_remove(at));
+                own.truncate(at);
+            }
+            routes.append(&mut own);
+        }
+        routes.append(&mut last);
         VirtualHost {
-            name: format!("{domain}:{}", self.site.port),
-            domains: vec![domain.to_owned()],
             routes,
-            edits: HeaderEdits::default(),
-            retry: None,
-            tells_attempts: Default::default(),
-            filter_overrides: BTreeMap::new(),
+            ..host(domain, self.site.port)
         }
     }
 
@@ -96,31 +123,34 @@ impl Builder<'_> {
         let mut routes = Vec::new();
         for (position, http) in service.spec.http.iter().enumerate() {
             let path = format!("spec.http[{position}]");
-            let everything = HttpMatch::default();
-            let matches = if http.matches.is_empty() {
-                std::slice::from_ref(&everything)
-            } else {
-                &http.matches[..]
-            };
-            for matched in matches {
-                if !self.is_here(matched, &service.meta.namespace) {
-                    continue;
+            for matched in matches(http) {
+                if self.is_here(matched, &service.meta.namespace) {
+                    routes.push(self.route(service, http, matched, &path));
                 }
-                let name = if matched.name.is_empty() {
-                    http.name.clone()
-                } else {
-                    format!("{}.{}", http.name, matched.name)
-                };
-                routes.push(Route {
-                    name,
-                    matches: route_match(matched),
-                    action: self.action(service, http, matched, &path),
-                    edits: self.edits(service, http.headers.as_ref(), &path),
-                    filter_overrides: BTreeMap::new(),
-                });
             }
         }
         routes
+    }
+
+    pub(super) fn route(
+        &mut self,
+        service: &Object<VirtualService>,
+        http: &HttpRoute,
+        matched: &HttpMatch,
+        path: &str,
+    ) -> Route {
+        let name = if matched.name.is_empty() {
+            http.name.clone()
+        } else {
+            format!("{}.{}", http.name, matched.name)
+        };
+        Route {
+            name,
+            matches: route_match(matched),
+            action: self.action(service, http, matched, path),
+            edits: self.edits(service, http.headers.as_ref(), path),
+            filter_overrides: BTreeMap::new(),
+        }
     }
 
     fn is_here(&self, matched: &HttpMatch, namespace: &str) -> bool {
@@ -149,15 +179,7 @@ impl Builder<'_> {
             });
         }
         if let Some(redirect) = &http.redirect {
-            let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-            return RouteAction::Redirect(Redirect {
-                status: redirect.redirect_code.unwrap_or(301),
-                scheme: some(&redirect.scheme),
-                host: some(&redirect.authority),
-                port: redirect.port.or(redirect.derive_port.map(|_| self.site.port)),
-                path: some(&redirect.uri).map(RedirectPath::Full),
-                strip_query: false,
-            });
+            return RouteAction::Redirect(self.redirect(redirect));
         }
         let target = self.target(service, http, path);
         let rewrite = http.rewrite.as_ref();
@@ -198,6 +220,24 @@ impl Builder<'_> {
             path_rewrite,
             host_rewrite,
         }))
+    }
+
+    fn redirect(&self, redirect: &Redirected) -> Redirect {
+        let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let derived = redirect.derive_port.map(|from| match from {
+            DerivePort::FromRequestPort => self.site.port,
+            // Listeners speak plain HTTP.
+            DerivePort::FromProtocolDefault if redirect.scheme.eq_ignore_ascii_case("https") => 443,
+            DerivePort::FromProtocolDefault => 80,
+        });
+        Redirect {
+            status: redirect.redirect_code.unwrap_or(301),
+            scheme: some(&redirect.scheme).map(|scheme| scheme.to_ascii_lowercase()),
+            host: some(&redirect.authority),
+            port: redirect.port.or(derived),
+            path: some(&redirect.uri).map(RedirectPath::Full),
+            strip_query: false,
+        }
     }
 
     fn target(&mut self, service: &Object<VirtualService>, http: &HttpRoute, path: &str) -> Target {
@@ -338,65 +378,4 @@ fn lower(names: &[String]) -> Vec<String> {
 /// What names the host of a request.
 pub(crate) fn is_authority(name: &str) -> bool {
     name.eq_ignore_ascii_case("host") || name == ":authority"
-}
-
-fn route_match(matched: &HttpMatch) -> RouteMatch {
-    let path = match &matched.uri {
-        None => PathMatch::Prefix("/".to_owned()),
-        Some(StringMatch::Exact(path)) => PathMatch::Exact(path.clone()),
-        Some(StringMatch::Prefix(path)) => PathMatch::Prefix(path.clone()),
-        Some(StringMatch::Regex(pattern)) => PathMatch::Regex(pattern.clone()),
-    };
-    let pseudo = [
-        (":method", &matched.method),
-        (":authority", &matched.authority),
-        (":scheme", &matched.scheme),
-    ];
-    let pseudo = pseudo
-        .into_iter()
-        .filter_map(|(name, value)| Some(header(name, value.as_ref(), false)).filter(|_| value.is_some()));
-    let headers = matched
-        .headers
-        .iter()
-        .map(|(name, value)| header(name, value.as_ref(), false));
-    let without = matched
-        .without_headers
-        .iter()
-        .map(|(name, value)| header(name, value.as_ref(), true));
-    RouteMatch {
-        case_sensitive: !matched.ignore_uri_case,
-        headers: pseudo.chain(headers).chain(without).collect(),
-        query: matched
-            .query_params
-            .iter()
-            .map(|(name, value)| QueryMatch {
-                name: name.clone(),
-                value: value.as_ref().map(string_match),
-            })
-            .collect(),
-        ..RouteMatch::path(path)
-    }
-}
-
-fn header(name: &str, value: Option<&StringMatch>, invert: bool) -> HeaderMatch {
-    HeaderMatch {
-        name: name.to_ascii_lowercase(),
-        value: value.map_or(HeaderValueMatch::Present(true), |value| {
-            HeaderValueMatch::String(string_match(value))
-        }),
-        invert,
-        treat_missing_as_empty: false,
-    }
-}
-
-fn string_match(from: &StringMatch) -> leno_model::matching::StringMatch {
-    let pattern = match from {
-        StringMatch::Exact(text) => Pattern::Exact(text.clone()),
-        StringMatch::Prefix(text) => Pattern::Prefix(text.clone()),
-        StringMatch::Regex(text) => Pattern::Regex(text.clone()),
-    };
-    leno_model::matching::StringMatch {
-        pattern,
-        ignore_case: false,
-    }
 }

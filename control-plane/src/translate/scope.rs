@@ -115,19 +115,31 @@ pub fn host_matches(pattern: &str, host: &str) -> bool {
     }
 }
 
-/// A host as written in an object of `namespace`, in full: a name without a dot is a Service of that namespace.
+/// A host as written in an object of `namespace`, in full: a name without a dot is a Service of that namespace. In lower
+/// case, as names of DNS have none, and without the dot that ends an absolute name.
 pub fn full_host(host: &str, namespace: &str) -> String {
-    if host.contains('.') || host.starts_with('*') || host == "localhost" {
-        return host.to_owned();
+    let host = written(host);
+    let is_whole = host.contains(['.', ':']) || host.starts_with('*') || host == "localhost";
+    if is_whole {
+        return host;
     }
     format!("{host}.{namespace}.svc.cluster.local")
+}
+
+/// A host or a pattern of hosts, in the one way in which we write it.
+pub fn written(host: &str) -> String {
+    let host = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(host);
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::{Agent, Role, View, host_matches, is_exported};
+    use super::{Agent, Role, View, full_host, host_matches, is_exported};
 
     #[test]
     fn nodes_say_who_they_are() {
@@ -161,6 +173,20 @@ mod tests {
             ("a.b", "c.a.b", false),
         ] {
             assert_eq!(host_matches(pattern, host), want, "{pattern} {host}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_written_in_one_way() {
+        for (host, want) in [
+            ("Cart", "cart.shop.svc.cluster.local"),
+            ("A.example.", "a.example"),
+            ("*.Example", "*.example"),
+            ("[::1]", "::1"),
+            ("::1", "::1"),
+            ("localhost", "localhost"),
+        ] {
+            assert_eq!(full_host(host, "shop"), want);
         }
     }
 

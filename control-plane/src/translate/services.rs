@@ -1,6 +1,6 @@
 //! Services as a namespace sees them, and their clusters and endpoints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,9 @@ use leno_model::cluster::{Balance, Cluster, Discovery, Limits, UpstreamProtocol}
 use leno_model::endpoint::{Endpoint, Host, LoadAssignment, Locality, LocalityEndpoints};
 use leno_model::filter::{FilterConfig, WasmCode};
 
+use super::rules::policies;
 use super::scope::{View, full_host, is_exported};
-use super::{Settings, Translation};
+use super::{Note, Settings, Translation};
 use crate::api::destination_rule::{DestinationRule, Simple, TrafficPolicy};
 use crate::api::meta::selects;
 use crate::api::service_entry::{Resolution, ServiceEntry, ServicePort, WorkloadEntry};
@@ -38,7 +39,7 @@ pub type Services = BTreeMap<String, Service>;
 
 /// What the namespace of `view` sees. Of two entries for one host, that of the own namespace wins, then the older
 /// name (Istio orders by creation, which files do not have).
-pub fn visible(world: &World, view: &View) -> Services {
+pub fn visible(world: &World, view: &View, notes: &mut BTreeSet<Note>) -> Services {
     let mut services = Services::new();
     let own_first = |namespace: &str| usize::from(namespace != view.namespace);
     let mut entries: Vec<_> = world.service_entries.values().collect();
@@ -55,28 +56,13 @@ pub fn visible(world: &World, view: &View) -> Services {
         for host in &entry.spec.hosts {
             let host = full_host(host, &entry.meta.namespace);
             services.entry(host.clone()).or_insert_with(|| Service {
-                rule: rule_for(world, view, &host, &entry.meta.namespace),
+                rule: policies(world, view, &host, &entry.meta.namespace, notes),
                 host,
                 entry: Arc::clone(entry),
             });
         }
     }
     services
-}
-
-/// Istio's order: the caller's namespace, the service's, then any that exports it.
-fn rule_for(world: &World, view: &View, host: &str, home: &str) -> Option<Arc<Object<DestinationRule>>> {
-    world
-        .destination_rules
-        .values()
-        .filter(|rule| full_host(&rule.spec.host, &rule.meta.namespace) == host)
-        .filter(|rule| is_exported(&rule.spec.export_to, &rule.meta.namespace, &view.namespace))
-        .min_by_key(|rule| match rule.meta.namespace.as_str() {
-            namespace if namespace == view.namespace => 0,
-            namespace if namespace == home => 1,
-            _ => 2,
-        })
-        .cloned()
 }
 
 impl Service {
@@ -175,8 +161,11 @@ fn add(
     let name = cluster_name(port.number, subset, &service.host);
     let assignment = assignment(&name, service, port, labels);
     let discovery = match service.entry.spec.resolution {
-        Resolution::Dns => Discovery::StrictDns(Arc::new(assignment)),
-        Resolution::DnsRoundRobin => Discovery::LogicalDns(Arc::new(assignment)),
+        // A subset may select nobody, and a LOGICAL_DNS cluster has exactly one endpoint.
+        Resolution::DnsRoundRobin if !assignment.localities.is_empty() => {
+            Discovery::LogicalDns(Arc::new(assignment))
+        }
+        Resolution::Dns | Resolution::DnsRoundRobin => Discovery::StrictDns(Arc::new(assignment)),
         Resolution::Static | Resolution::None => {
             translation
                 .snapshot

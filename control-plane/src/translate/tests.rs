@@ -224,3 +224,252 @@ fn what_a_destination_lacks_is_said_with_its_path() {
         ]
     );
 }
+
+fn gateway(world: &World) -> Translation {
+    check(
+        world,
+        &ready(world),
+        &view(Role::Gateway, &[("istio", "ingressgateway")]),
+    )
+}
+
+fn messages(translation: &Translation) -> Vec<&str> {
+    translation
+        .notes
+        .iter()
+        .map(|note| note.message.as_str())
+        .collect()
+}
+
+fn document(kind: &str, name: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{{spec}}}\n"
+    )
+}
+
+fn routes_to(name: &str, hosts: &str, http: &str) -> String {
+    document(
+        "VirtualService",
+        name,
+        &format!("hosts: [{hosts}], gateways: [front], http: [{http}]"),
+    )
+}
+
+const TO_CART: &str = "route: [{destination: {host: cart}}]";
+
+/// Domain and names of the routes of each virtual host.
+fn routes<'a>(translation: &'a Translation, name: &str) -> Vec<(&'a str, Vec<&'a str>)> {
+    let hosts = translation.snapshot.routes[name].virtual_hosts.iter();
+    hosts
+        .map(|host| {
+            let names = host.routes.iter().map(|route| route.name.as_str());
+            (host.domains[0].as_str(), names.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn virtual_services_of_one_host_are_merged_whatever_its_case() {
+    let text = [
+        document("Gateway", "front", "selector: {istio: ingressgateway}, servers: [{port: {number: 80, protocol: HTTP}, hosts: ['*.EXAMPLE']}]"),
+        routes_to("aa", "A.example", &format!("{{name: first, match: [{{uri: {{exact: /a}}}}], {TO_CART}}}, {{name: rest, {TO_CART}}}, {{name: never, match: [{{uri: {{exact: /n}}}}], {TO_CART}}}")),
+        routes_to("bb", "a.EXAMPLE", &format!("{{name: second, match: [{{uri: {{prefix: /b}}}}], {TO_CART}}}, {{name: all, match: [{{uri: {{prefix: /}}}}], {TO_CART}}}")),
+        routes_to("cc", "a.example", &format!("{{name: grouped, match: [{{headers: {{x: {{}}}}}}], {TO_CART}}}")),
+        routes_to("dd", "b.example", &format!("{{name: rest, {TO_CART}}}, {{name: kept, match: [{{uri: {{exact: /n}}}}], {TO_CART}}}")),
+    ]
+    .concat();
+    let translation = gateway(&world(&text));
+    assert_eq!(
+        routes(&translation, "http.80"),
+        [
+            ("a.example", vec!["first", "second", "grouped", "rest", "all"]),
+            ("b.example", vec!["rest", "kept"]),
+        ]
+    );
+}
+
+#[test]
+fn each_address_of_one_port_has_its_own_routes() {
+    let on = |name: &str, bind: &str| {
+        document(
+            "Gateway",
+            name,
+            &format!(
+                "selector: {{istio: ingressgateway}}, servers: [{{port: {{number: 80, protocol: HTTP}}, {bind}hosts: ['*']}}]"
+            ),
+        )
+    };
+    let text = [
+        on("front", ""),
+        on("inner", "bind: 127.0.0.2, "),
+        on("six", "bind: '::1', "),
+        routes_to("outside", "'*'", &format!("{{name: out, {TO_CART}}}")),
+        routes_to("inside", "'::1'", &format!("{{name: in, {TO_CART}}}")).replace("[front]", "[inner, six]"),
+        document("Sidecar", "all", "egress: [{port: {number: 90, protocol: HTTP}, hosts: ['*/*']}, {port: {number: 90, protocol: HTTP}, bind: 127.0.0.2, hosts: ['none/*']}], \
+                  ingress: [{port: {number: 91, protocol: HTTP}, defaultEndpoint: '127.0.0.1:1'}, {port: {number: 91, protocol: HTTP}, bind: 127.0.0.2, defaultEndpoint: '127.0.0.1:2'}]"),
+        document("ServiceEntry", "cart", "hosts: [cart.example], resolution: STATIC, ports: [{number: 90, name: http}], endpoints: [{address: 127.0.0.1}]"),
+    ]
+    .concat();
+    let world = world(&text);
+    let translation = gateway(&world);
+    assert_eq!(routes(&translation, "http.80"), [("*", vec!["out"])]);
+    assert_eq!(routes(&translation, "http.80.127.0.0.2"), [("[::1]", vec!["in"])]);
+    assert_eq!(routes(&translation, "http.80.::1"), [("[::1]", vec!["in"])]);
+    let names: Vec<_> = translation.snapshot.listeners.keys().collect();
+    assert_eq!(names, ["0.0.0.0_80", "127.0.0.2_80", "::1_80"]);
+
+    let translation = check(&world, &ready(&world), &view(Role::Sidecar, &[]));
+    assert_eq!(routes(&translation, "90"), [("cart.example", vec!["default"])]);
+    assert_eq!(routes(&translation, "90.127.0.0.2"), []);
+    for cluster in ["inbound|91||", "inbound|91||127.0.0.2"] {
+        assert!(translation.snapshot.clusters.contains_key(cluster), "{cluster}");
+    }
+}
+
+#[test]
+fn an_address_of_several_hosts_stands_in_one_domain() {
+    let entry = |name: &str, hosts: &str| {
+        document(
+            "ServiceEntry",
+            name,
+            &format!(
+                "hosts: [{hosts}], addresses: [10.0.0.1, '::1'], resolution: STATIC, ports: [{{number: 90, name: http}}], endpoints: [{{address: 127.0.0.1}}]"
+            ),
+        )
+    };
+    let text = [
+        entry("a", "a.example, b.example"),
+        entry("c", "c.example"),
+        document(
+            "Sidecar",
+            "all",
+            "egress: [{port: {number: 90, protocol: HTTP}, hosts: ['*/*']}]",
+        ),
+    ]
+    .concat();
+    let world = world(&text);
+    let translation = check(&world, &ready(&world), &view(Role::Sidecar, &[]));
+    let domains: Vec<_> = translation.snapshot.routes["90"]
+        .virtual_hosts
+        .iter()
+        .map(|host| host.domains.join(" "))
+        .collect();
+    assert_eq!(domains, ["a.example 10.0.0.1 [::1]", "b.example", "c.example"]);
+    assert_eq!(
+        messages(&translation),
+        [
+            "spec.addresses: 10.0.0.1 is taken by another host; it does not lead to c.example",
+            "spec.addresses: ::1 is taken by another host; it does not lead to c.example",
+        ]
+    );
+}
+
+#[test]
+fn a_derived_port_is_the_scheme_s_or_the_listener_s() {
+    let port = |redirect: &str| {
+        let text = [
+            document(
+                "Gateway",
+                "front",
+                "selector: {istio: ingressgateway}, servers: [{port: {number: 8080, protocol: HTTP}, hosts: ['*']}]",
+            ),
+            routes_to("v", "a", &format!("{{redirect: {{{redirect}}}}}")),
+        ];
+        let translation = gateway(&world(&text.concat()));
+        let route = &translation.snapshot.routes["http.8080"].virtual_hosts[0].routes[0];
+        match &route.action {
+            leno_model::route::RouteAction::Redirect(redirect) => redirect.port,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(port("derivePort: FROM_PROTOCOL_DEFAULT"), Some(80));
+    assert_eq!(
+        port("scheme: HTTPS, derivePort: FROM_PROTOCOL_DEFAULT"),
+        Some(443)
+    );
+    assert_eq!(port("scheme: https, derivePort: FROM_REQUEST_PORT"), Some(8080));
+    assert_eq!(port("port: 9"), Some(9));
+    assert_eq!(port("uri: /a"), None);
+}
+
+#[test]
+fn rules_of_one_host_are_merged_and_patterns_apply() {
+    let rule = |name: &str, host: &str, rest: &str| {
+        document("DestinationRule", name, &format!("host: {host}, {rest}"))
+    };
+    let policy =
+        |most: u32| format!("trafficPolicy: {{connectionPool: {{tcp: {{maxConnections: {most}}}}}}}");
+    let entry = document(
+        "ServiceEntry",
+        "cart",
+        "hosts: [Cart.demo], resolution: DNS_ROUND_ROBIN, ports: [{number: 90, name: http}]",
+    );
+    let clusters = |rules: &[String]| {
+        let translation = gateway(&world(&[entry.clone(), rules.concat()].concat()));
+        let clusters = translation.snapshot.clusters.iter();
+        let most: Vec<_> = clusters
+            .map(|(name, cluster)| format!("{name} {}", cluster.limits.max_connections))
+            .collect();
+        let notes: Vec<_> = translation.notes.into_iter().map(|note| note.message).collect();
+        (most.join(", "), notes)
+    };
+    let none = Vec::<String>::new();
+    assert_eq!(
+        clusters(&[
+            rule("far", "'*.mo'", &policy(1)),
+            rule("near", "'*.demo'", &policy(2))
+        ]),
+        ("outbound|90||cart.demo 2".to_owned(), none.clone())
+    );
+    assert_eq!(
+        clusters(&[
+            rule("a", "'*.demo'", &policy(1)),
+            rule("b", "CART.demo", &policy(3))
+        ]),
+        ("outbound|90||cart.demo 3".to_owned(), none.clone())
+    );
+    let merged = [
+        rule("a", "cart.demo", "subsets: [{name: v1, labels: {v: a}}]"),
+        rule(
+            "b",
+            "cart.demo",
+            &format!(
+                "subsets: [{{name: v1, labels: {{v: b}}}}, {{name: v2}}], {}",
+                policy(4)
+            ),
+        ),
+        rule("c", "cart.demo", &policy(5)),
+    ];
+    assert_eq!(
+        clusters(&merged),
+        (
+            "outbound|90|v1|cart.demo 4, outbound|90|v2|cart.demo 4, outbound|90||cart.demo 4".to_owned(),
+            vec![
+                "spec.subsets[0]: an older rule for cart.demo has a subset \"v1\", which is used".to_owned(),
+                "spec.trafficPolicy: an older rule for cart.demo has one, which is used".to_owned(),
+            ]
+        )
+    );
+    // A subset that selects nobody is a cluster that a proxy takes all the same.
+    let translation = gateway(&world(&[entry.clone(), merged.concat()].concat()));
+    for cluster in translation.snapshot.clusters.into_values() {
+        let resource = leno_xds::resource::Resource::Cluster(cluster);
+        let (type_url, bytes) = leno_xds::codec::encode(&resource);
+        let again = leno_xds::codec::decode(resource.kind(), type_url, &bytes);
+        assert_eq!(again.as_ref(), Ok(&resource));
+    }
+}
+
+#[test]
+fn a_gateway_that_is_not_there_is_said() {
+    let text = SHOP.replace("gateways: [front, mesh]", "gateways: [frnt, other/front, front]");
+    let text = text.replace("port: 8080\n", "port: 8080\n      gateways: [bakc]\n");
+    assert_eq!(
+        messages(&gateway(&world(&text))),
+        [
+            "spec.gateways[0]: there is no Gateway shop/frnt",
+            "spec.gateways[1]: there is no Gateway other/front",
+            "spec.http[3].match[0].gateways[0]: there is no Gateway shop/bakc",
+        ]
+    );
+}
