@@ -136,7 +136,7 @@ fn append_to_list(headers: &mut Headers, name: &[u8], entry: &[u8]) {
 }
 
 /// RFC 9562 §5.4: version 4.
-fn random_uuid(random: u128) -> [u8; 36] {
+pub(crate) fn random_uuid(random: u128) -> [u8; 36] {
     let bits = (random & !(0xf << 76) & !(0x3 << 62)) | (4 << 76) | (2 << 62);
     let mut text = [b'-'; 36];
     let mut nibble = 32;

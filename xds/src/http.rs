@@ -109,7 +109,7 @@ pub(crate) fn decode(manager: &hcm::HttpConnectionManager) -> Result<HttpConnect
     let headers_timeout = &manager.request_headers_timeout;
     Ok(HttpConnectionManager {
         codec: decode_codec(manager.codec_type)?,
-        stat_prefix: manager.stat_prefix.clone(),
+        stat_prefix: required_text("stat_prefix", &manager.stat_prefix)?.to_owned(),
         routes: decode_routes(manager.route_specifier.as_ref())?,
         filters: decode_filters(&manager.http_filters)?,
         access_log: list("access_log", &manager.access_log, access_log::decode)?,

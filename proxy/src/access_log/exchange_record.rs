@@ -56,6 +56,8 @@ pub struct ExchangeRecord<'a> {
     pub exchange_id: u64,
     /// SNI.
     pub server_name: &'a str,
+    /// The name of the filter chain.
+    pub filter_chain: &'a str,
     /// What filters stored: appends the value of a name, or says that there is none.
     pub filter_state: Option<&'a FilterState>,
 }
@@ -124,6 +126,7 @@ impl<'a> ExchangeRecord<'a> {
             connection_id: 0,
             exchange_id: 0,
             server_name: "",
+            filter_chain: "",
             filter_state: None,
         }
     }

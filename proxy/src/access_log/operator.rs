@@ -73,6 +73,8 @@ pub enum Text {
     UpstreamCluster,
     TransportFailureReason,
     StreamId,
+    UniqueId,
+    FilterChainName,
     ServerName,
 }
 
@@ -129,6 +131,9 @@ impl Operator {
                 argument.unwrap_or_default().as_bytes().into(),
             )),
             "HOSTNAME" => Ok(Self::Fixed(host_name())),
+            // Lines are written when exchanges are over, and there are no virtual clusters.
+            "ACCESS_LOG_TYPE" => Ok(Self::Fixed(Some("DownstreamEnd".into()))),
+            "VIRTUAL_CLUSTER_NAME" => Ok(Self::Fixed(None)),
             "ENVIRONMENT" => Ok(Self::Fixed(environment(argument))),
             "FILTER_STATE" => Ok(Self::FilterState(filter_state(argument))),
             "GRPC_STATUS" => Ok(Self::GrpcStatus(match argument {
@@ -202,6 +207,8 @@ fn text(name: &str) -> Option<Text> {
         "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => Text::UpstreamCluster,
         "UPSTREAM_TRANSPORT_FAILURE_REASON" => Text::TransportFailureReason,
         "STREAM_ID" => Text::StreamId,
+        "UNIQUE_ID" => Text::UniqueId,
+        "FILTER_CHAIN_NAME" => Text::FilterChainName,
         "REQUESTED_SERVER_NAME" => Text::ServerName,
         _ => return None,
     })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::access_log::exchange_record::ExchangeRecord;
 use crate::access_log::moment;
 use crate::access_log::operator::{Address, Fields, GrpcStyle, Number, Operator, Show, Text};
+use crate::forwarding;
 use crate::http::headers::Headers;
 use crate::http::message::Protocol;
 use crate::reply::Flags;
@@ -150,6 +151,8 @@ fn text_of(which: Text, record: &ExchangeRecord<'_>, out: &mut Vec<u8>) -> Kind 
                 return Kind::Text;
             }
         },
+        Text::UniqueId => return text(&forwarding::random_uuid(fastrand::u128(..)), out),
+        Text::FilterChainName => record.filter_chain,
         Text::ServerName => record.server_name,
     };
     text(value.as_bytes(), out)

@@ -94,6 +94,7 @@ impl Story {
         record.connection_id = connection.id;
         record.exchange_id = state.id();
         record.server_name = &connection.server_name;
+        record.filter_chain = &connection.listener.filter_chain;
         read(&record);
     }
 

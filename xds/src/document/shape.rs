@@ -106,9 +106,11 @@ fn check_well_known(name: &str, descriptor: &MessageDescriptor, node: &Node) -> 
 fn is_decimal(text: &str) -> bool {
     let text = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    [whole, fraction]
-        .iter()
-        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    // Nanoseconds are the least that a duration can say.
+    fraction.len() <= 9
+        && [whole, fraction]
+            .iter()
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn check_field(field: &FieldDescriptor, node: &Node) -> Result<(), Invalid> {

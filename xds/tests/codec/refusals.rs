@@ -23,7 +23,7 @@ fn manager(fields: &str) -> String {
     format!(
         "{{name: l, address: {{socket_address: {{address: 127.0.0.1, port_value: 1}}}}, filter_chains: [{{filters: [\
          {{name: h, typed_config: {{\"@type\": type.googleapis.com/envoy.extensions.filters.network.\
-         http_connection_manager.v3.HttpConnectionManager, {fields}}}}}]}}]}}"
+         http_connection_manager.v3.HttpConnectionManager, stat_prefix: s, {fields}}}}}]}}]}}"
     )
 }
 
@@ -71,6 +71,12 @@ fn values_of_the_wrong_type_are_named() {
     check(
         Kind::Cluster,
         "{name: a, connect_timeout: 5}",
+        "connect_timeout",
+        "a duration like `1.5s`",
+    );
+    check(
+        Kind::Cluster,
+        "{name: a, connect_timeout: 1.0000000001s}",
         "connect_timeout",
         "a duration like `1.5s`",
     );
@@ -153,7 +159,13 @@ fn listeners_are_refused_where_they_are_wrong() {
 fn connection_managers_are_refused_where_they_are_wrong() {
     check(
         Kind::Listener,
-        &manager("stat_prefix: a"),
+        &manager("").replace("stat_prefix: s, ", "stat_prefix: ''"),
+        &format!("{MANAGER}.stat_prefix"),
+        "is required",
+    );
+    check(
+        Kind::Listener,
+        &manager("via: a"),
         MANAGER,
         "one of `route_config` and `rds`",
     );

@@ -482,7 +482,7 @@ fn manager() -> impl Strategy<Value = HttpConnectionManager> {
         ServerHeader::AppendIfAbsent,
         ServerHeader::PassThrough,
     ]);
-    let texts = (text(), name(), text());
+    let texts = (name(), name(), text());
     let flags = any::<[bool; 6]>();
     let modes = (codec, server, any::<u32>());
     (

@@ -62,6 +62,7 @@ fn with_record<T>(check: impl FnOnce(&ExchangeRecord<'_>) -> T) -> T {
             protocol: Some(Protocol::Http11),
             transport_failure: "delayed connect error",
         }),
+        filter_chain: "main",
         connection_id: 7,
         exchange_id: 255,
         filter_state: Some(&state),
@@ -116,6 +117,10 @@ fn every_operator_has_its_value() {
         (
             "%ROUTE_NAME% %VIRTUAL_HOST_NAME% %CONNECTION_ID% %STREAM_ID%",
             "main all 7 id-1",
+        ),
+        (
+            "%ACCESS_LOG_TYPE% %FILTER_CHAIN_NAME% %VIRTUAL_CLUSTER_NAME%",
+            "DownstreamEnd main -",
         ),
         (
             "%UPSTREAM_TRANSPORT_FAILURE_REASON% %REQUESTED_SERVER_NAME%",
@@ -185,4 +190,17 @@ fn bytes_that_are_not_utf8_do_not_break_json() {
     let mut out = Vec::new();
     super::string(b"a\xffb", &mut out);
     assert_eq!(out, "\"a\u{fffd}b\"".as_bytes());
+}
+
+#[test]
+fn every_line_has_an_id_of_its_own() {
+    let id = || {
+        let template = Template::new(&Format::parse("%UNIQUE_ID%").unwrap()).unwrap();
+        let mut out = Vec::new();
+        with_record(|record| template.write(record, "-", &mut out));
+        String::from_utf8(out).unwrap()
+    };
+    let (one, other) = (id(), id());
+    assert_eq!((one.len(), other.len()), (36, 36), "{one} {other}");
+    assert_ne!(one, other);
 }
