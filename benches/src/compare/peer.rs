@@ -178,7 +178,7 @@ fn haproxy(
     };
     let file = folder.join("haproxy.cfg");
     let text = format!(
-        "global\n  nbthread 1\n  maxconn 20000\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 600s\n  \
+        "global\n  nbthread 1\n  maxconn 4000\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 600s\n  \
          timeout server 600s\n  http-reuse always\nfrontend front\n  bind {address}{proto}\n  default_backend back\n\
          backend back\n  server up {upstream} pool-max-conn 256\n"
     );
