@@ -42,6 +42,14 @@ pub enum JsonValue {
     Format(Format),
     /// A nested object.
     Object(Vec<(String, JsonValue)>),
+    /// A list.
+    List(Vec<JsonValue>),
+    /// A number as it stands.
+    Number(f64),
+    /// True or false.
+    Bool(bool),
+    /// Null.
+    Null,
 }
 
 /// A format string of Envoy, read. See "Access log format strings" in Envoy's documentation.

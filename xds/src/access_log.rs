@@ -174,29 +174,43 @@ fn format(text: &str) -> Result<Format, Invalid> {
 /// Fields in the order of their names, since the wire has no order.
 fn object(fields: &protobuf::Struct) -> Result<Vec<(String, JsonValue)>, Invalid> {
     let fields: BTreeMap<_, _> = fields.fields.iter().collect();
-    let decoded = fields.into_iter().map(|(name, value)| {
-        let value = match &value.kind {
-            Some(Kind::StringValue(text)) => format(text).map(JsonValue::Format),
-            Some(Kind::StructValue(fields)) => object(fields).map(JsonValue::Object),
-            _ => Err(Invalid::new(
-                "",
-                "only texts and objects are supported by this version",
-            )),
-        };
-        Ok((name.clone(), value.within(name)?))
-    });
+    let decoded = fields
+        .into_iter()
+        .map(|(name, value)| Ok((name.clone(), json_value(value).within(name)?)));
     decoded.collect()
 }
 
+fn json_value(value: &protobuf::Value) -> Result<JsonValue, Invalid> {
+    Ok(match &value.kind {
+        Some(Kind::StringValue(text)) => JsonValue::Format(format(text)?),
+        Some(Kind::StructValue(fields)) => JsonValue::Object(object(fields)?),
+        Some(Kind::ListValue(list)) => JsonValue::List(wire::list("", &list.values, json_value)?),
+        Some(Kind::NumberValue(number)) if number.is_finite() => JsonValue::Number(*number),
+        Some(Kind::NumberValue(_)) => return Err(Invalid::new("", "is not a number that JSON knows")),
+        Some(Kind::BoolValue(value)) => JsonValue::Bool(*value),
+        Some(Kind::NullValue(_)) | None => JsonValue::Null,
+    })
+}
+
 fn encode_object(fields: &[(String, JsonValue)]) -> protobuf::Struct {
-    let encoded = fields.iter().map(|(name, value)| {
-        let kind = match value {
-            JsonValue::Format(format) => Kind::StringValue(format.source.clone()),
-            JsonValue::Object(fields) => Kind::StructValue(encode_object(fields)),
-        };
-        (name.clone(), protobuf::Value { kind: Some(kind) })
-    });
+    let encoded = fields
+        .iter()
+        .map(|(name, value)| (name.clone(), encode_value(value)));
     protobuf::Struct {
         fields: encoded.collect(),
     }
+}
+
+fn encode_value(value: &JsonValue) -> protobuf::Value {
+    let kind = match value {
+        JsonValue::Format(format) => Kind::StringValue(format.source.clone()),
+        JsonValue::Object(fields) => Kind::StructValue(encode_object(fields)),
+        JsonValue::List(values) => Kind::ListValue(protobuf::ListValue {
+            values: values.iter().map(encode_value).collect(),
+        }),
+        JsonValue::Number(number) => Kind::NumberValue(*number),
+        JsonValue::Bool(value) => Kind::BoolValue(*value),
+        JsonValue::Null => Kind::NullValue(0),
+    };
+    protobuf::Value { kind: Some(kind) }
 }

@@ -185,13 +185,17 @@ fn decode_weighted_clusters(weighted: &route::WeightedCluster) -> Result<Vec<Wei
             format!("the sum of weights is {sum}: it must be 1 to 4294967295"),
         ));
     }
-    match weighted.total_weight.map(|total| u64::from(total.value)) {
-        Some(total) if total != sum => Err(Invalid::new(
-            "total_weight",
-            format!("is {total}, but the weights add up to {sum}"),
-        )),
-        Some(_) | None => Ok(clusters),
+    if let Some(total) = weighted.total_weight.map(|total| u64::from(total.value))
+        && total != sum
+    {
+        tracing::warn!(
+            code = "total_weight",
+            total,
+            sum,
+            "the weights' own sum counts, as in Envoy"
+        );
     }
+    Ok(clusters)
 }
 
 fn decode_weighted(cluster: &ClusterWeight) -> Result<WeightedCluster, Invalid> {

@@ -120,12 +120,30 @@ impl JsonLine {
             }
             self.text(name.as_bytes());
             self.raw(":");
-            match value {
-                JsonValue::Object(inner) => self.object(inner)?,
-                JsonValue::Format(format) => self.format(format)?,
-            }
+            self.value(value)?;
         }
         self.raw("}");
+        Ok(())
+    }
+
+    fn value(&mut self, value: &JsonValue) -> Result<(), String> {
+        match value {
+            JsonValue::Object(inner) => self.object(inner)?,
+            JsonValue::Format(format) => self.format(format)?,
+            JsonValue::List(values) => {
+                self.raw("[");
+                for (at, value) in values.iter().enumerate() {
+                    if at > 0 {
+                        self.raw(",");
+                    }
+                    self.value(value)?;
+                }
+                self.raw("]");
+            }
+            JsonValue::Number(number) => self.raw(&number.to_string()),
+            JsonValue::Bool(value) => self.raw(&value.to_string()),
+            JsonValue::Null => self.raw("null"),
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{Request, Version};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Empty, Full};
 use leno_model::access_log::Format;
 use leno_model::cluster::{Cluster, UpstreamProtocol};
 use leno_model::http::HttpConnectionManager;
@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::peers::{Client, Upstream};
 use super::proxy::{Proxy, Setup, cluster, forward, refused_address};
+use super::stage::MEDDLER;
 
 /// A route whose responses tell status, flags and details.
 fn telling(prefix: &str, cluster: &str) -> Route {
@@ -155,4 +156,24 @@ async fn an_edge_refuses_https_that_came_without_encryption() {
             "{answer}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_route_is_chosen_again_after_a_filter_has_changed_the_request() {
+    let upstream = Upstream::start("u").await;
+    let clusters = vec![cluster("c", UpstreamProtocol::Http1, &[upstream.address])];
+    let routes = vec![forward("/alt", "gone"), forward("/", "c")];
+    let proxy = Proxy::with_filter(clusters, routes, MEDDLER).await;
+    let mut client = Client::connect(proxy.address, Version::HTTP_11).await;
+    for (how, status) in [("", 200), ("request-reroute", 503), ("request-unroute", 404)] {
+        let request = Request::get("http://a.test/hello")
+            .header("host", "a.test")
+            .header("x-meddle", how)
+            .body(Empty::new().boxed())
+            .unwrap();
+        let answer = client.send(request).await;
+        assert_eq!(answer.status(), status, "{how}");
+        answer.into_body().collect().await.unwrap();
+    }
+    assert_eq!(upstream.requests("/hello"), 1);
 }

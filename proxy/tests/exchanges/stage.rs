@@ -93,6 +93,8 @@ impl Meddling {
         match self.0.strip_prefix(direction) {
             Some("-hold") if !end => return HeadersVerdict::HoldHeaders,
             Some("-unframe") => fields.remove("content-length"),
+            Some("-reroute") => fields.set(":path", "/alt"),
+            Some("-unroute") => fields.remove(":path"),
             Some(_) | None => {}
         }
         HeadersVerdict::Continue

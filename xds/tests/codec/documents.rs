@@ -214,6 +214,11 @@ fn what_envoy_reads_is_read() {
         assert!(cluster(&text).h1_trailers, "{version}");
     }
 
+    // The sum of the weights counts, whatever `total_weight` says.
+    let text = "{name: a, virtual_hosts: [{name: h, domains: [a], routes: [{match: {prefix: /}, route: \
+                {weighted_clusters: {total_weight: 7, clusters: [{name: a, weight: 1}]}}}]}]}";
+    assert!(codec::from_yaml(Kind::RouteConfiguration, text).is_ok());
+
     let text = "{name: a, virtual_hosts: [{name: h, domains: [a], routes: [{match: {prefix: /}, route: {cluster: a, \
                 retry_policy: {retry_on: '5xx,sometimes'}}}]}]}";
     let Resource::RouteConfiguration(routes) = codec::from_yaml(Kind::RouteConfiguration, text).unwrap()

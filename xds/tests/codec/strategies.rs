@@ -66,7 +66,14 @@ fn access_log() -> impl Strategy<Value = AccessLog> {
     let text = format().prop_filter("an empty format is the default", |format| {
         !format.source.is_empty()
     });
-    let json = btree_map(name(), format().prop_map(JsonValue::Format), 0..3);
+    let leaf = prop_oneof![
+        format().prop_map(JsonValue::Format),
+        (-1e9..1e9).prop_map(JsonValue::Number),
+        any::<bool>().prop_map(JsonValue::Bool),
+        Just(JsonValue::Null),
+    ];
+    let list = vec(leaf.clone(), 0..3).prop_map(JsonValue::List);
+    let json = btree_map(name(), prop_oneof![leaf, list], 0..3);
     let nested = (json, name()).prop_map(|(fields, outer)| {
         let fields: Vec<_> = fields.into_iter().collect();
         Line::Json(vec![(outer, JsonValue::Object(fields))])

@@ -171,6 +171,17 @@ fn json_lines_keep_types_and_escape() {
         ("fixed".to_owned(), format("a\\b")),
         ("empty".to_owned(), JsonValue::Object(Vec::new())),
         (
+            "list".to_owned(),
+            JsonValue::List(vec![
+                format("%RESPONSE_CODE%"),
+                JsonValue::Number(5.0),
+                JsonValue::Number(-1.5),
+                JsonValue::Bool(true),
+                JsonValue::Null,
+                JsonValue::List(Vec::new()),
+            ]),
+        ),
+        (
             "in".to_owned(),
             JsonValue::Object(vec![("port".to_owned(), format("%UPSTREAM_REMOTE_PORT%"))]),
         ),
@@ -181,7 +192,8 @@ fn json_lines_keep_types_and_escape() {
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "{\"code\":200,\"agent \\\"x\\\"\":\"say \\\"hi\\\"\u{7f}\\u0001\",\"none\":null,\
-         \"mixed\":\"25 ms, -\",\"fixed\":\"a\\\\b\",\"empty\":{},\"in\":{\"port\":80}}\n"
+         \"mixed\":\"25 ms, -\",\"fixed\":\"a\\\\b\",\"empty\":{},\
+         \"list\":[200,5,-1.5,true,null,[]],\"in\":{\"port\":80}}\n"
     );
 }
 
