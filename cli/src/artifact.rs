@@ -5,16 +5,17 @@ pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod verify;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use leno_oci::client::{Client, Options};
 use leno_oci::keychain::{DockerConfig, Keychain};
-use leno_oci::reference::Reference;
+use leno_oci::reference::{Reference, Source};
 use serde::Serialize;
 
 use crate::failure::failure;
 use crate::options::{Login, RegistryOptions, Tags};
-use crate::output::{print, table};
+use crate::output::{print, say, table};
 
 impl RegistryOptions {
     fn client(&self) -> anyhow::Result<Client> {
@@ -31,6 +32,34 @@ impl RegistryOptions {
     fn keychain(&self) -> Keychain {
         keychain(self.docker_config.as_ref())
     }
+}
+
+/// A file that is there, whatever else its name could mean; else a reference, unless it can only be a path.
+fn source(argument: &str) -> anyhow::Result<Source> {
+    let path = Path::new(argument);
+    if path.is_file() {
+        return Ok(Source::File(std::path::absolute(path)?));
+    }
+    match (is_path(argument), path.exists()) {
+        (true, true) => Err(failure(
+            format!("{argument} is not a file"),
+            "name a module, such as one in that folder",
+        )),
+        (true, false) => Err(failure(
+            format!("no such file: {argument}"),
+            format!("check the path; a repository of that name is written oci://HOST/{argument}"),
+        )),
+        (false, _) => Ok(Source::parse(argument).map_err(leno_oci::error::Error::from)?),
+    }
+}
+
+/// Whether somebody who writes this means a file.
+fn is_path(argument: &str) -> bool {
+    let begins = ["/", "./", "../"];
+    !argument.contains("://")
+        && (begins.iter().any(|begin| argument.starts_with(begin))
+            || [".", ".."].contains(&argument)
+            || argument.ends_with(".wasm"))
 }
 
 fn keychain(docker_config: Option<&std::path::PathBuf>) -> Keychain {
@@ -70,7 +99,9 @@ pub(crate) fn login(command: &Login) -> anyhow::Result<ExitCode> {
     let registry = reference.registry();
     match keychain(command.docker_config.as_ref()).has_credential(&reference)? {
         true => {
-            println!("{registry}: Docker's configuration has credentials, leno uses them");
+            say(format!(
+                "{registry}: Docker's configuration has credentials, leno uses them"
+            ))?;
             Ok(ExitCode::SUCCESS)
         }
         false => Err(failure(

@@ -3,11 +3,13 @@
 //! Registry and control plane run in this process; the proxy is the program `leno-proxy` beside this one; the two
 //! versions of the upstream are served from here. The documents are those of `examples/gateway`.
 
+mod client;
 mod load;
 mod mesh;
 mod report;
 mod upstream;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -16,8 +18,10 @@ use anyhow::Context;
 use load::Load;
 use mesh::Mesh;
 use report::Report;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::options::Demo;
+use crate::output::note;
 
 /// Requests per second while the filter is swapped. Arbitrary: enough for a p99, little enough for two cores.
 const RATE: u32 = 200;
@@ -25,14 +29,48 @@ const RATE: u32 = 200;
 /// How long traffic runs before, and again after, the swap.
 const LEAD: Duration = Duration::from_secs(3);
 
-/// Runs the demo.
+/// How long what still runs at the end may take to stop.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs the demo until it is done, or told to end; no process and no file of it stays.
 ///
 /// # Errors
 /// A part does not start, or, with `check`, something did not hold.
-pub(crate) async fn run(options: Demo) -> anyhow::Result<ExitCode> {
-    let started = Instant::now();
+pub(crate) fn run(options: &Demo, runtime: tokio::runtime::Runtime) -> anyhow::Result<ExitCode> {
     let state = tempfile::tempdir().context("a folder for the demo's state")?;
-    let mut mesh = Mesh::start(state.path(), &options.modules).await?;
+    let ended = runtime.block_on(until_told(options, state.path()));
+    // What still runs must not write into a folder that is being removed.
+    runtime.shutdown_timeout(PATIENCE);
+    let folder = state.path().to_owned();
+    let removed = state
+        .close()
+        .with_context(|| format!("{} cannot be removed", folder.display()));
+    let code = ended?;
+    removed.map(|()| code)
+}
+
+async fn until_told(options: &Demo, state: &Path) -> anyhow::Result<ExitCode> {
+    let mut told = Told::listen()?;
+    let mesh = tokio::select! {
+        shown = show(options, state) => shown?,
+        // The mesh goes with the future that has it.
+        signal = told.ended() => {
+            step("end", "told to end before the demo was over");
+            return Ok(ExitCode::from(128 + signal));
+        }
+    };
+    if let Some(mesh) = mesh {
+        mesh.explain(state)?;
+        told.ended().await;
+        mesh.stop().await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The demo itself; gives the mesh unless it is only to be checked.
+async fn show(options: &Demo, state: &Path) -> anyhow::Result<Option<Mesh>> {
+    let started = Instant::now();
+    let mut mesh = Mesh::start(state, &options.modules).await?;
     step(
         "mesh",
         &format!(
@@ -44,20 +82,50 @@ pub(crate) async fn run(options: Demo) -> anyhow::Result<ExitCode> {
     let mut report = Report::default();
     stages(&mesh, &mut report).await?;
     swap(&mut mesh, &mut report).await?;
-    report.show(started.elapsed());
-    if options.check {
-        mesh.stop().await?;
-        report.verdict()?;
-        return Ok(ExitCode::SUCCESS);
+    report.show(started.elapsed())?;
+    if !options.check {
+        return Ok(Some(mesh));
     }
-    mesh.explain(state.path());
-    tokio::signal::ctrl_c().await?;
     mesh.stop().await?;
-    Ok(ExitCode::SUCCESS)
+    report.verdict()?;
+    Ok(None)
+}
+
+/// The signals that end programs: Ctrl-C's, and the one of `kill` and of service managers.
+struct Told {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Told {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for one of them and gives its number.
+    async fn ended(&mut self) -> u8 {
+        let kind = tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+        };
+        u8::try_from(kind.as_raw_value()).unwrap_or_default()
+    }
 }
 
 fn step(name: &str, what: &str) {
-    eprintln!("  {name:<8} {what}");
+    note(format!("  {name:<8} {what}"));
+}
+
+/// What was seen, or that nothing was.
+fn or_none(seen: Option<&str>) -> &str {
+    seen.unwrap_or("none")
+}
+
+fn milliseconds(took: Duration) -> String {
+    format!("{} ms", took.as_millis())
 }
 
 /// Sees each stage do its work.
@@ -94,19 +162,23 @@ async fn stages(mesh: &Mesh, report: &mut Report) -> anyhow::Result<()> {
         seen("x-caller").as_deref() == Some("alice")
             && known.upstream_path() == "/items"
             && seen("x-internal-debug").is_none(),
-        &format!("x-caller {:?}, path {}", seen("x-caller"), known.upstream_path()),
+        &format!(
+            "x-caller: {}, path {}",
+            or_none(seen("x-caller").as_deref()),
+            known.upstream_path()
+        ),
     );
     report.hold(
         "headers",
         "the client sees x-filter-version: v1",
         known.header("x-filter-version") == Some("v1"),
-        &format!("{:?}", known.header("x-filter-version")),
+        or_none(known.header("x-filter-version")),
     );
     report.hold(
         "telemetry",
         "the upstream sees a trace context",
         seen("traceparent").is_some(),
-        &format!("{:?}", seen("traceparent")),
+        or_none(seen("traceparent").as_deref()),
     );
 
     let mut limited = 0;
@@ -171,7 +243,7 @@ async fn swap(mesh: &mut Mesh, report: &mut Report) -> anyhow::Result<()> {
     step(
         "swap",
         &moment.map_or("the new version was not seen".to_owned(), |took| {
-            format!("new version answers after {took:?}")
+            format!("new version answers after {}", milliseconds(took))
         }),
     );
     load.phase(2);
@@ -190,16 +262,23 @@ async fn swap(mesh: &mut Mesh, report: &mut Report) -> anyhow::Result<()> {
         "after a refused version the last good one serves",
         after.status == 200 && after.header("x-filter-version") == Some("v2"),
         &format!(
-            "status {}, x-filter-version {:?}",
+            "status {}, x-filter-version: {}",
             after.status,
-            after.header("x-filter-version")
+            or_none(after.header("x-filter-version"))
         ),
+    );
+    let state = mesh.withdraw_broken_version().await?;
+    report.hold(
+        "swap",
+        "the good version is attached again",
+        state.is_ok(),
+        state.as_ref().err().map_or("programmed", String::as_str),
     );
     report.hold(
         "swap",
         "the new version was seen",
         moment.is_some(),
-        &moment.map_or("no".to_owned(), |took| format!("after {took:.0?}")),
+        &moment.map_or("no".to_owned(), |took| format!("after {}", milliseconds(took))),
     );
     report.hold(
         "swap",

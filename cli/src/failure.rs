@@ -2,6 +2,8 @@
 
 use owo_colors::{OwoColorize as _, Stream};
 
+use crate::output::note;
+
 /// An error that knows what to try next.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -21,27 +23,27 @@ pub(crate) fn failure(message: impl Into<String>, hint: impl Into<String>) -> an
 
 /// Prints an error, its causes and its hint to stderr.
 pub(crate) fn print(error: &anyhow::Error) {
-    eprintln!(
+    note(format!(
         "{} {error}",
         "error:".if_supports_color(Stream::Stderr, |text| text.red())
-    );
+    ));
     let mut said = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
         // Libraries like to repeat their cause in their own message.
         if !said.contains(&cause) {
-            eprintln!(
+            note(format!(
                 "  {} {cause}",
                 "because:".if_supports_color(Stream::Stderr, |text| text.dimmed())
-            );
+            ));
         }
         said = cause;
     }
     if let Some(hint) = hint(error) {
-        eprintln!(
+        note(format!(
             "  {} {hint}",
             "try:".if_supports_color(Stream::Stderr, |text| text.green())
-        );
+        ));
     }
 }
 

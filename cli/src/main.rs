@@ -1,7 +1,9 @@
 //! leno: write, build, push, attach and run filters; see what the mesh does.
 //!
 //! Each command is one module with a `run` function; what a command prints goes to stdout, everything about its
-//! progress to stderr. Errors carry what to try next.
+//! progress to stderr, both through [`output`]. Errors carry what to try next.
+
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod options;
 
@@ -35,7 +37,7 @@ mod progress;
 
 mod toolchain;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -45,15 +47,31 @@ use crate::options::{Command, Options};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What a shell reports of a program that SIGPIPE has ended: 128 and the signal's number.
+const PIPE_CLOSED: u8 = 141;
+
 fn main() -> ExitCode {
-    let options = Options::parse();
-    match run(options) {
+    let done = match Options::try_parse() {
+        Ok(options) => run(options),
+        Err(said) => help(&said),
+    };
+    match done {
         Ok(code) => code,
+        Err(error) if error.is::<output::Closed>() => ExitCode::from(PIPE_CLOSED),
         Err(error) => {
             failure::print(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what clap says instead of running a command: help to stdout, what is wrong to stderr.
+fn help(said: &clap::Error) -> anyhow::Result<ExitCode> {
+    let printed = said.print().and_then(|()| std::io::stdout().flush());
+    if !said.use_stderr() {
+        output::check_written(printed)?;
+    }
+    Ok(ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(u8::MAX)))
 }
 
 fn run(options: Options) -> anyhow::Result<ExitCode> {
@@ -72,7 +90,7 @@ fn run(options: Options) -> anyhow::Result<ExitCode> {
             log();
             runtime()?.block_on(run::run(command))
         }
-        Command::Demo(command) => runtime()?.block_on(demo::run(command)),
+        Command::Demo(command) => demo::run(&command, runtime()?),
         Command::Validate(command) => validate::run(&command),
         Command::ProxyStatus(command) => runtime()?.block_on(status::run(command)),
         Command::ProxyConfig(command) => runtime()?.block_on(proxy::config::run(command)),
@@ -89,5 +107,7 @@ fn log() {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        // It would say so on stderr, which is what is broken then.
+        .log_internal_errors(false)
         .init();
 }

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use crate::failure::failure;
 use crate::options::New;
+use crate::output::say;
 
 /// The files of the template; `{{name}}` and `{{sdk}}` are filled in.
 const TEMPLATE: [(&str, &str); 5] = [
@@ -46,8 +47,10 @@ pub(crate) fn run(command: &New) -> anyhow::Result<ExitCode> {
         };
         write().with_context(|| format!("cannot write {}", path.display()))?;
     }
-    println!("made {} with leno-sdk = {sdk}", folder.display());
-    println!("next: cd {} && leno test && leno build", folder.display());
+    let folder = folder.display();
+    say(format!(
+        "made {folder} with leno-sdk = {sdk}\nnext: cd {folder} && leno test && leno build"
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -186,7 +186,7 @@ pub(crate) struct Push {
 
 #[derive(Args)]
 pub(crate) struct Pull {
-    /// oci://HOST/REPOSITORY:TAG, http(s)://… or file://…; without a scheme, oci
+    /// oci://HOST/REPOSITORY:TAG, http(s)://… or file://…; without a scheme, oci or a path that ends in .wasm
     pub(crate) reference: String,
     /// Where to write the module; the repository's last part with `.wasm` unless given
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

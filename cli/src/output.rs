@@ -1,4 +1,4 @@
-//! Printing: tables for people, JSON and YAML for programs.
+//! Printing: tables for people, JSON and YAML for programs. All that goes to stdout or stderr goes through here.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -6,7 +6,42 @@ use std::process::ExitCode;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use crate::failure::failure;
 use crate::options::{Format, Version};
+
+/// Whoever read stdout has seen enough, as in `leno ... | head`: no reason for words, and none to go on.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads stdout any more")]
+pub(crate) struct Closed;
+
+/// Writes lines to stdout.
+///
+/// # Errors
+/// [`Closed`], or what the system says, as that the disk is full.
+pub(crate) fn say(text: impl AsRef<str>) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    let written = writeln!(stdout, "{}", text.as_ref());
+    check_written(written.and_then(|()| stdout.flush()))
+}
+
+/// What became of writing to stdout, as an error of ours.
+///
+/// # Errors
+/// As [`say`].
+pub(crate) fn check_written(written: std::io::Result<()>) -> anyhow::Result<()> {
+    written.map_err(|error| match error.kind() {
+        std::io::ErrorKind::BrokenPipe => Closed.into(),
+        _ => failure(
+            format!("cannot write to stdout: {error}"),
+            "make room where stdout goes, or send it elsewhere",
+        ),
+    })
+}
+
+/// Writes lines to stderr. That nobody reads them is no reason to stop.
+pub(crate) fn note(text: impl AsRef<str>) {
+    let _unread = writeln!(std::io::stderr().lock(), "{}", text.as_ref());
+}
 
 /// Prints `value` as JSON or YAML, or the table that `table` makes of it.
 pub(crate) fn print<T: Serialize>(
@@ -19,12 +54,7 @@ pub(crate) fn print<T: Serialize>(
         Format::Json => serde_json::to_string_pretty(value)?,
         Format::Yaml => serde_saphyr::to_string(value)?,
     };
-    let mut stdout = std::io::stdout().lock();
-    match writeln!(stdout, "{}", text.trim_end()) {
-        // Whoever reads us has seen enough, as in `leno ... | head`.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
-    }
+    say(text.trim_end())
 }
 
 /// Rows under headings.

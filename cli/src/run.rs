@@ -12,12 +12,19 @@ use leno_proxy::options::Options as ProxyOptions;
 
 use crate::failure::failure;
 use crate::options::{Role, Run};
+use crate::validate;
 
 /// Runs until it is told to end.
 pub(crate) async fn run(command: Run) -> anyhow::Result<ExitCode> {
     let reading = Folder::default()
         .read(&command.folder)
         .with_context(|| format!("{} cannot be read", command.folder.display()))?;
+    if validate::ids(&reading.world).is_empty() && reading.problems.is_empty() {
+        tracing::warn!(
+            folder = %command.folder.display(),
+            "there is nothing in the folder: nothing is served until it has documents (.yaml, .yml or .json)"
+        );
+    }
     let labels = labels(&command, &reading.world)?;
     let namespace = command
         .namespace

@@ -13,6 +13,7 @@ use leno_wasm::{Engine, Limits, Module, PluginOptions, VmOptions, Worker};
 use crate::build::{Built, build};
 use crate::failure::failure;
 use crate::options::Test;
+use crate::output::say;
 use crate::package::Package;
 use crate::toolchain::{cargo, missing_tool};
 
@@ -42,10 +43,10 @@ pub(crate) fn run(command: &Test) -> anyhow::Result<ExitCode> {
         Vec::new()
     };
     if transcripts.is_empty() {
-        println!(
+        say(format!(
             "there are no transcripts in {}: the Wasm builds are not tested",
             folder.display()
-        );
+        ))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut failed = 0;
@@ -68,18 +69,18 @@ fn play(built: &Built, transcripts: &[(PathBuf, Transcript)]) -> anyhow::Result<
     let module = engine
         .compile(&bytes)
         .with_context(|| built.path.display().to_string())?;
-    println!("\ntranscripts on {}", built.abi);
+    say(format!("\ntranscripts on {}", built.abi))?;
     let mut failed = 0;
     for (path, transcript) in transcripts {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let worker = Worker::new(engine.clone());
         match transcript.run(|configuration, host| start(&worker, &module, configuration, host)) {
-            Ok(()) => println!("  {name}: ok"),
+            Ok(()) => say(format!("  {name}: ok"))?,
             Err(differences) => {
                 failed += 1;
-                println!("  {name}: FAILED");
+                say(format!("  {name}: FAILED"))?;
                 for difference in differences {
-                    println!("    {difference}");
+                    say(format!("    {difference}"))?;
                 }
             }
         }

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use anyhow::Context as _;
 
 use crate::failure::failure;
+use crate::output::note;
 
 /// The target of Proxy-Wasm modules.
 pub(crate) const PROXY_WASM_TARGET: &str = "wasm32-wasip1";
@@ -52,7 +53,7 @@ pub(crate) fn ensure_target(target: &str) -> anyhow::Result<()> {
     if sysroot()?.join("lib/rustlib").join(target).join("lib").is_dir() {
         return Ok(());
     }
-    eprintln!("adding the Rust target {target}");
+    note(format!("adding the Rust target {target}"));
     let mut rustup = Command::new("rustup");
     let result = output(rustup.args(["target", "add", target]));
     result.map(|_| ()).map_err(|error| {

@@ -126,16 +126,25 @@ fn errors_say_what_to_try() {
         .fails()
         .complains("HTML")
         .complains("try:");
-    leno(at, ["inspect", "page.wasm"]).fails().complains("HTML");
+    leno(at, ["inspect", "page.wasm"])
+        .fails()
+        .complains("HTML")
+        .complains("try:");
     leno(at, ["push", "none.wasm", &missing])
         .fails()
-        .complains("cannot read none.wasm");
+        .complains("cannot read none.wasm")
+        .complains("try:");
     leno(at, ["pull", "ftp://x/y"])
         .fails()
         .complains("scheme must be one of oci, http, https, file");
     leno(at, ["pull", "127.0.0.1:1/a:v1", "--timeout", "30"])
         .fails()
         .complains("127.0.0.1:1 is unreachable");
+    std::fs::write(at.join("docker.json"), r#"{"credsStore":"leno-no-such"}"#).unwrap();
+    leno(at, ["pull", &missing, "--docker-config", "docker.json"])
+        .fails()
+        .complains("docker-credential-leno-no-such")
+        .complains("try: install");
     std::fs::write(at.join("docker.json"), r#"{"auths":{}}"#).unwrap();
     leno(at, ["login", "r.example", "--docker-config", "docker.json"])
         .fails()
@@ -148,4 +157,55 @@ fn errors_say_what_to_try() {
     leno(at, ["login", "r.example", "--docker-config", "docker.json"])
         .succeeds()
         .says("leno uses them");
+}
+
+#[test]
+fn what_looks_like_a_path_is_one() {
+    let bench = bench();
+    let at = bench.folder.path();
+    let absolute = at.join("greeter.wasm");
+    for there in ["greeter.wasm", "./greeter.wasm", absolute.to_str().unwrap()] {
+        leno(at, ["inspect", there]).succeeds().says("proxy-wasm 0.2.1");
+        leno(at, ["pull", there, "--to", "copy.wasm"]).succeeds();
+    }
+    for missing in [
+        "none.wasm",
+        "./none",
+        "../none/none.wasm",
+        "/no/such/module",
+        "sub/none.wasm",
+    ] {
+        for verb in ["inspect", "pull"] {
+            leno(at, [verb, missing])
+                .fails()
+                .complains(&format!("no such file: {missing}"))
+                .complains("try: check the path");
+        }
+    }
+    for folder in [".", at.to_str().unwrap()] {
+        leno(at, ["inspect", folder])
+            .fails()
+            .complains("is not a file")
+            .complains("try:");
+    }
+}
+
+#[test]
+fn what_no_proxy_runs_fails_to_be_inspected() {
+    let bench = bench();
+    let at = bench.folder.path();
+    let whole = std::fs::read(at.join("greeter.wasm")).unwrap();
+    std::fs::write(at.join("cut.wasm"), &whole[..whole.len() - 3]).unwrap();
+    std::fs::write(
+        at.join("no-abi.wasm"),
+        wat::parse_str("(module (memory (export \"memory\") 1))").unwrap(),
+    )
+    .unwrap();
+    for refused in ["cut.wasm", "no-abi.wasm"] {
+        leno(at, ["inspect", refused])
+            .fails()
+            .says("refused")
+            .complains(&format!("no proxy runs {refused}"))
+            .complains("try: ");
+    }
 }

@@ -13,8 +13,8 @@ fn dump() -> Value {
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "http_filters": [
-            {"name": "auth", "config_discovery": {}},
-            {"name": "slow", "config_discovery": {}},
+            {"name": "auth", "config_discovery": {"type_urls": ["type.googleapis.com/one.of.Several"]}},
+            {"name": "slow", "config_discovery": {"type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"]}},
             {"name": "router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}
         ]
     });
@@ -30,11 +30,16 @@ fn dump() -> Value {
         {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump",
          "static_clusters": [{"cluster": {"name": "xds", "type": "STRICT_DNS"}}],
          "dynamic_active_clusters": [{"version_info": "3", "cluster": {"name": "backend", "type": "EDS", "lb_policy": "LEAST_REQUEST"}}]},
+        // Envoy has this one too, and before the other.
+        {"@type": "type.googleapis.com/envoy.admin.v3.ScopedRoutesConfigDump"},
         {"@type": "type.googleapis.com/envoy.admin.v3.RoutesConfigDump",
          "dynamic_route_configs": [{"version_info": "4", "route_config": {"name": "http.8080",
             "virtual_hosts": [{"name": "shop", "domains": ["shop.example", "shop"], "routes": [{}, {}]}]}}]},
         {"@type": "type.googleapis.com/envoy.admin.v3.EcdsConfigDump",
-         "ecds_filters": [{"version_info": "9", "ecds_filter": {"name": "auth"}}]}
+         "ecds_filters": [{"version_info": "9", "ecds_filter": {
+            "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+            "name": "auth",
+            "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"}}}]}
     ]})
 }
 
@@ -91,8 +96,8 @@ fn shows_each_part() {
     shows(
         "filters",
         &[
-            "inbound auth discovered 9",
-            "inbound slow discovered not there yet",
+            "inbound auth discovered envoy.extensions.filters.http.wasm.v3.Wasm 9",
+            "inbound slow discovered envoy.extensions.filters.http.wasm.v3.Wasm not there yet",
             "inbound router listener envoy.extensions.filters.http.router.v3.Router 12",
         ],
     );

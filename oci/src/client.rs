@@ -46,6 +46,11 @@ impl Default for Options {
 /// Is told how many bytes of how many are done. Called often, from async threads: it must not block.
 pub type Progress = Arc<dyn Fn(u64, u64) + Send + Sync>;
 
+tokio::task_local! {
+    /// When the call that is running will be given up.
+    pub(crate) static DEADLINE: tokio::time::Instant;
+}
+
 /// A registry client. Clones share connections and tokens.
 #[derive(Clone)]
 pub struct Client {
@@ -76,7 +81,9 @@ impl Client {
             url: what.to_owned(),
             after,
         };
-        tokio::time::timeout(after, call).await.map_err(timed_out)?
+        let call = tokio::time::timeout(after, call);
+        let deadline = tokio::time::Instant::now() + after;
+        DEADLINE.scope(deadline, call).await.map_err(timed_out)?
     }
 }
 

@@ -18,6 +18,22 @@ pub enum Error {
         /// What the connection attempt said, innermost cause included.
         reason: String,
     },
+    /// The certificate of that host is not one to trust.
+    #[error("the certificate of {host} is not trusted: {reason}")]
+    Untrusted {
+        /// Host and port that were tried.
+        host: String,
+        /// What is wrong with the certificate.
+        reason: String,
+    },
+    /// The other side began an exchange and did not end it.
+    #[error("{url}: the answer broke off: {reason}")]
+    Broken {
+        /// What was asked.
+        url: String,
+        /// What the connection said.
+        reason: String,
+    },
     /// The other side did not answer in time.
     #[error("{url} did not answer within {after:?}")]
     Timeout {
@@ -63,6 +79,12 @@ pub enum Error {
         url: String,
         /// What is wrong with the answer.
         reason: String,
+    },
+    /// Bytes that anybody on the way could replace, and no digest to tell.
+    #[error("{url}: plain http without a sha256: anybody on the way could replace the module")]
+    Unpinned {
+        /// What was asked for.
+        url: String,
     },
     /// The bytes are not those that were named.
     #[error("{what}: digest is {actual}, want {expected}")]
@@ -111,6 +133,18 @@ pub enum Error {
     /// The credentials cannot be read.
     #[error("credentials: {0}")]
     Credentials(String),
+    /// The program that Docker's configuration leaves credentials to.
+    #[error("credential helper {helper}, which {path} names for {server}: {reason}")]
+    Helper {
+        /// The program.
+        helper: String,
+        /// Docker's configuration.
+        path: String,
+        /// Whose credentials were asked for.
+        server: String,
+        /// What became of it.
+        reason: String,
+    },
     /// The options of the client cannot work.
     #[error("registry client: {0}")]
     Options(String),
@@ -128,38 +162,92 @@ pub enum Error {
 }
 
 impl Error {
-    /// What to try next, as one imperative sentence without a full stop; not every error has one.
+    /// What to try next, as one imperative sentence without a full stop.
     pub fn hint(&self) -> Option<String> {
-        match self {
+        let hint = match self {
             Error::Denied {
                 registry,
                 with_credentials: false,
                 ..
-            } => Some(format!("run `docker login {registry}`, or name a pull secret")),
-            Error::Denied { registry, .. } => Some(format!(
-                "check that the account may use this repository, or run `docker login {registry}` with another one"
-            )),
-            Error::Unreachable { host, .. } => Some(format!(
-                "check that {host} is the right host and port and that it is up"
-            )),
-            Error::Timeout { .. } => Some("try again, or raise the timeout".to_owned()),
-            Error::NotFound { .. } => Some("check the repository and the tag".to_owned()),
-            Error::Digest { .. } | Error::Size { .. } => {
-                Some("do not use this content; ask who runs the registry, or correct the digest".to_owned())
+            } => return Some(format!("run `docker login {registry}`, or name a pull secret")),
+            Error::Denied { registry, .. } => {
+                return Some(format!(
+                    "check that the account may use this repository, or run `docker login {registry}` with another one"
+                ));
             }
-            Error::TooLarge { .. } => Some("raise the size limit if this module is really meant".to_owned()),
-            Error::Layout { .. } => Some("push it with `leno push`, `wkg oci push` or `oras`".to_owned()),
-            _ => None,
-        }
+            Error::Unreachable { host, reason } => return Some(hint_unreachable(host, reason)),
+            Error::Untrusted { host, reason } => return Some(hint_untrusted(host, reason)),
+            Error::Status {
+                status, retry_after, ..
+            } => return Some(hint_status(*status, *retry_after)),
+            Error::Helper { helper, path, .. } => {
+                return Some(format!("install {helper} in PATH, or remove it from {path}"));
+            }
+            Error::Reference(_) => "write HOST/REPOSITORY:TAG, or file:///PATH for a file",
+            Error::Broken { .. } => "try again; if it stays so, ask who runs the server",
+            Error::Timeout { .. } => "try again when server and network are faster; commands have --timeout",
+            Error::NotFound { .. } => "check the repository and the tag",
+            Error::Protocol { .. } => "check the address; if it is right, ask who runs the server",
+            Error::Unpinned { .. } => "use https, or give the module's sha256",
+            Error::Digest { .. } | Error::Size { .. } => {
+                "do not use this content; ask who runs the registry, or correct the digest"
+            }
+            Error::TooLarge { .. } => {
+                "make the module smaller: `leno build` leaves names and debug information out"
+            }
+            Error::Layout { .. } => "push it with `leno push`, `wkg oci push` or `oras`",
+            Error::NotWasm { .. } => "name a Wasm module, such as `leno build` makes",
+            Error::Credentials(_) => "correct it, or run `docker login` again",
+            Error::Options(_) => "check the options, such as --ca-file",
+            Error::File { .. } => "check the path and who may read it",
+            Error::Store(_) => "check the store's folder: its disk, and who may write to it",
+        };
+        Some(hint.to_owned())
     }
 
     /// True when the same call may succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
         match self {
-            Error::Unreachable { .. } | Error::Timeout { .. } => true,
+            Error::Unreachable { .. } | Error::Broken { .. } | Error::Timeout { .. } => true,
             Error::Status { status, .. } => is_transient_status(*status),
             _ => false,
         }
+    }
+}
+
+fn hint_unreachable(host: &str, reason: &str) -> String {
+    // What rustls says of an answer that is no TLS.
+    match reason.contains("InvalidContentType") {
+        true => format!("let it be spoken to without TLS, if that is meant: --insecure-registry {host}"),
+        false => format!("check that {host} is the right host and port and that it is up"),
+    }
+}
+
+/// rustls tells what is wrong with a certificate in words only.
+fn hint_untrusted(host: &str, reason: &str) -> String {
+    if reason.contains("not valid for name") {
+        return format!("use a name that the certificate of {host} has");
+    }
+    if reason.contains("expired") || reason.contains("not valid yet") {
+        return format!("renew the certificate of {host}, or correct the clock of this machine");
+    }
+    format!("name the PEM certificate of the authority of {host} with --ca-file")
+}
+
+fn hint_status(status: u16, retry_after: Option<std::time::Duration>) -> String {
+    match (status, retry_after) {
+        (429, Some(pause)) => format!(
+            "wait {} s: the registry limits how often it may be asked; an account may have a higher limit",
+            pause.as_secs()
+        ),
+        (429, None) => {
+            "wait: the registry limits how often it may be asked; an account may have a higher limit"
+                .to_owned()
+        }
+        (status, _) if is_transient_status(status) => {
+            "try again later; if it stays so, ask who runs the registry".to_owned()
+        }
+        _ => "check that the address is that of a registry".to_owned(),
     }
 }
 

@@ -145,7 +145,8 @@ impl Fetcher {
                         });
                     }
                     Ok(_) => {}
-                    Err(error) if error.is_transient() => {
+                    // A certificate that has expired is trouble of the registry's, as when it is down.
+                    Err(error) if error.is_transient() || matches!(error, Error::Untrusted { .. }) => {
                         return Ok(Fetched {
                             module,
                             origin: Origin::Stale(error),

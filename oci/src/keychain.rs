@@ -1,7 +1,7 @@
 //! Credentials by registry: pull secrets first, then Docker's configuration with its helpers.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
@@ -97,7 +97,7 @@ impl Keychain {
                 Err(CredentialRetrievalError::HelperFailure { stdout, .. })
                     if stdout.contains("credentials not found") => {}
                 Err(error) => {
-                    return Err(Error::Credentials(format!("{}, {key}: {error}", path.display())));
+                    return Err(unusable(&path, &text, &key, &error));
                 }
             }
         }
@@ -218,6 +218,42 @@ fn default_docker_config() -> Option<PathBuf> {
     )
 }
 
+/// Why Docker's configuration gives no credential, with the helper that it names.
+fn unusable(path: &Path, text: &[u8], key: &str, error: &CredentialRetrievalError) -> Error {
+    let reason = match error {
+        CredentialRetrievalError::HelperCommunicationError => "it cannot be started".to_owned(),
+        CredentialRetrievalError::MalformedHelperResponse => "its answer cannot be read".to_owned(),
+        CredentialRetrievalError::HelperFailure { stdout, stderr, .. } => {
+            let words = [stderr, stdout]
+                .into_iter()
+                .find(|words| !words.trim().is_empty());
+            let line = words.and_then(|words| words.trim().lines().next());
+            format!("it failed: {:.200}", line.unwrap_or("without a word"))
+        }
+        _ => return Error::Credentials(format!("{}, {key}: {error}", path.display())),
+    };
+    Error::Helper {
+        helper: format!("docker-credential-{}", helper(text, key)),
+        path: path.display().to_string(),
+        server: key.to_owned(),
+        reason,
+    }
+}
+
+/// The helper that a configuration names for a server: its own one before the one for all.
+fn helper(text: &[u8], key: &str) -> String {
+    let document: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+    let own = document["credHelpers"].as_object().and_then(|helpers| {
+        let found = helpers
+            .iter()
+            .find(|(server, _)| server_key(server) == server_key(key));
+        found.and_then(|(_, helper)| helper.as_str())
+    });
+    own.or(document["credsStore"].as_str())
+        .unwrap_or_default()
+        .to_owned()
+}
+
 /// The keys under which tools keep one registry's credentials.
 fn login_keys(reference: &Reference) -> Vec<String> {
     let registry = reference.registry();
@@ -323,6 +359,31 @@ mod tests {
         let find = |text: &str| keychain.credential(&Reference::parse(text).unwrap()).unwrap();
         assert_eq!(find("127.0.0.1:5000/a"), password("user", "pa:ss"));
         assert_eq!(find("127.0.0.1:5001/a"), None);
+    }
+
+    #[test]
+    fn a_missing_helper_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        for config in [
+            r#"{"credHelpers": {"r.example": "leno-no-such"}, "credsStore": "other"}"#,
+            r#"{"credsStore": "leno-no-such"}"#,
+        ] {
+            std::fs::write(&path, config).unwrap();
+            let keychain = Keychain {
+                docker_config: DockerConfig::File(path.clone()),
+                ..Keychain::default()
+            };
+            let error = keychain
+                .credential(&Reference::parse("r.example/a").unwrap())
+                .unwrap_err();
+            assert!(
+                error.to_string().contains("docker-credential-leno-no-such"),
+                "{error}"
+            );
+            let hint = error.hint().unwrap();
+            assert!(hint.contains("install docker-credential-leno-no-such"), "{hint}");
+        }
     }
 
     #[test]

@@ -41,4 +41,8 @@ mod transfer;
 
 mod pack;
 
+mod index;
+
+mod archive;
+
 mod unpack;

@@ -1,4 +1,4 @@
-//! Manifests and indexes as they go over the wire, and the choice of one manifest from an index.
+//! Manifests and indexes as they go over the wire.
 
 use std::collections::BTreeMap;
 
@@ -232,65 +232,6 @@ impl Document {
     }
 }
 
-impl Index {
-    /// The entry that holds the module: attestations are passed over, Wasm platforms come before linux/amd64, and
-    /// a single remaining entry is taken whatever it runs on.
-    pub fn select(&self) -> Result<&Descriptor, String> {
-        let candidates: Vec<&Descriptor> = self
-            .manifests
-            .iter()
-            .filter(|entry| !is_attestation(entry))
-            .collect();
-        let runs_on = |os: &str, architecture: &str| {
-            candidates.iter().copied().find(|entry| {
-                entry
-                    .platform
-                    .as_ref()
-                    .is_some_and(|p| p.os == os && p.architecture == architecture)
-            })
-        };
-        let wanted = [
-            ("wasip1", "wasm"),
-            ("wasip2", "wasm"),
-            ("wasi", "wasm"),
-            ("wasi", "wasm32"),
-        ];
-        if let Some(entry) = wanted
-            .into_iter()
-            .find_map(|(os, architecture)| runs_on(os, architecture))
-        {
-            return Ok(entry);
-        }
-        match (runs_on("linux", "amd64"), candidates.as_slice()) {
-            (Some(entry), _) => Ok(entry),
-            (None, [only]) => Ok(only),
-            (None, []) => Err("the index has no image, only attestations or nothing".to_owned()),
-            (None, several) => {
-                let platforms: Vec<String> = several
-                    .iter()
-                    .map(|entry| match &entry.platform {
-                        Some(p) => format!("{}/{}", p.os, p.architecture),
-                        None => "no platform".to_owned(),
-                    })
-                    .collect();
-                Err(format!(
-                    "the index has none for wasip1/wasm or linux/amd64, but {}",
-                    platforms.join(", ")
-                ))
-            }
-        }
-    }
-}
-
-/// buildx adds provenance as an entry of its own.
-fn is_attestation(entry: &Descriptor) -> bool {
-    entry.annotations.contains_key("vnd.docker.reference.type")
-        || entry
-            .platform
-            .as_ref()
-            .is_some_and(|p| p.os == "unknown" && p.architecture == "unknown")
-}
-
 fn check_count(what: &str, count: usize) -> Result<(), String> {
     if count > MAX_ENTRIES {
         Err(format!("it has {count} {what}; {MAX_ENTRIES} are the limit"))
@@ -313,60 +254,6 @@ mod tests {
     use super::*;
 
     const ZERO: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
-
-    fn entry(digest: &str, os: &str, architecture: &str) -> Descriptor {
-        let platform = Platform {
-            os: os.into(),
-            architecture: architecture.into(),
-            variant: None,
-        };
-        Descriptor {
-            digest: digest.into(),
-            platform: Some(platform),
-            ..Descriptor::default()
-        }
-    }
-
-    fn selected(entries: Vec<Descriptor>) -> Result<String, String> {
-        Index {
-            manifests: entries,
-            ..Index::default()
-        }
-        .select()
-        .map(|entry| entry.digest.clone())
-    }
-
-    #[test]
-    fn passes_over_attestations() {
-        let unknown = entry("attestation", "unknown", "unknown");
-        assert_eq!(
-            selected(vec![unknown.clone(), entry("image", "linux", "arm64")]),
-            Ok("image".into())
-        );
-        let mut labelled = entry("attestation", "linux", "amd64");
-        labelled
-            .annotations
-            .insert("vnd.docker.reference.type".into(), "attestation-manifest".into());
-        assert_eq!(
-            selected(vec![labelled, entry("image", "linux", "amd64")]),
-            Ok("image".into())
-        );
-        assert!(selected(vec![unknown]).unwrap_err().contains("only attestations"));
-    }
-
-    #[test]
-    fn prefers_wasm_platforms() {
-        let entries = vec![
-            entry("amd", "linux", "amd64"),
-            entry("p2", "wasip2", "wasm"),
-            entry("p1", "wasip1", "wasm"),
-        ];
-        assert_eq!(selected(entries.clone()), Ok("p1".into()));
-        assert_eq!(selected(entries[..2].to_vec()), Ok("p2".into()));
-        assert_eq!(selected(entries[..1].to_vec()), Ok("amd".into()));
-        let arms = vec![entry("a", "linux", "arm64"), entry("b", "linux", "arm")];
-        assert!(selected(arms).unwrap_err().contains("linux/arm64, linux/arm"));
-    }
 
     #[test]
     fn refuses_ambiguous_documents() {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::ACCEPT;
 
+use crate::archive::Above;
 use crate::client::{Client, Progress};
 use crate::digest::Digest;
 use crate::error::Error;
@@ -125,7 +126,7 @@ impl Client {
                 let bytes = tokio::task::spawn_blocking(move || read_file(&path, limit)).await;
                 let bytes = bytes.map_err(|_| read())??;
                 let file = Digest::of(&bytes);
-                let module = self.unpacked(&source.to_string(), bytes, None).await?;
+                let module = self.alone(&source.to_string(), bytes).await?;
                 check_sha256(&source.to_string(), options.sha256, &[module.digest, file])?;
                 Ok(module)
             }
@@ -153,19 +154,17 @@ impl Client {
             Content::Layer(layer) => vec![layer],
             Content::Archives(layers) => layers,
         };
-        let mut absent = String::new();
+        let mut above = Above::default();
         for layer in layers.into_iter().take(MAX_ARCHIVES) {
             let bytes = fetch_blob(&session, layer, options.progress.as_ref()).await?;
-            match self.unpacked(&what, bytes, Some(artifact.clone())).await {
-                Err(Error::Layout { reason, .. }) => absent = reason,
-                Err(error) => return Err(error),
-                Ok(module) => {
-                    check_sha256(&what, options.sha256, &[fetched, module.digest, resolved])?;
-                    return Ok(module);
-                }
+            let (hidden, module) = self.unpacked(&what, bytes, Some(artifact.clone()), above).await;
+            above = hidden;
+            if let Some(module) = module? {
+                check_sha256(&what, options.sha256, &[fetched, module.digest, resolved])?;
+                return Ok(module);
             }
         }
-        Err(Error::Layout { what, reason: absent })
+        Err(absent(&what))
     }
 
     async fn pull_http(&self, url: &str, options: &PullOptions) -> Result<Module, Error> {
@@ -176,10 +175,7 @@ impl Client {
             && options.sha256.is_none()
             && !is_loopback_host(crate::reference::host_of(host))
         {
-            return Err(Error::Protocol {
-                url: url.to_owned(),
-                reason: "plain http without a sha256: anybody on the way could replace the module".to_owned(),
-            });
+            return Err(Error::Unpinned { url: url.to_owned() });
         }
         let response = self.transport.get(url).await?;
         let limit = self.options().max_module_size;
@@ -198,7 +194,7 @@ impl Client {
         if !packed {
             check_sha256(url, options.sha256, &[file])?;
         }
-        let module = self.unpacked(url, bytes, None).await;
+        let module = self.alone(url, bytes).await;
         match (module, options.sha256) {
             (Err(_), Some(expected)) if expected != file => Err(Error::Digest {
                 what: url.to_owned(),
@@ -213,36 +209,55 @@ impl Client {
         }
     }
 
-    async fn unpacked(&self, what: &str, bytes: Bytes, artifact: Option<Artifact>) -> Result<Module, Error> {
+    /// The module in bytes that are no layer of anything.
+    async fn alone(&self, what: &str, bytes: Bytes) -> Result<Module, Error> {
+        let (_, module) = self.unpacked(what, bytes, None, Above::default()).await;
+        module?.ok_or_else(|| absent(what))
+    }
+
+    /// The module in one layer, if it has one that the layers `above` let show; and what is hidden from the next one.
+    async fn unpacked(
+        &self,
+        what: &str,
+        bytes: Bytes,
+        artifact: Option<Artifact>,
+        mut above: Above,
+    ) -> (Above, Result<Option<Module>, Error>) {
         let limit = self.options().max_module_size;
         let what = what.to_owned();
         let work = move || {
-            let bytes = unpack::unpack(bytes, limit).map_err(|error| match error {
-                UnpackError::TooLarge { limit } => Error::TooLarge {
-                    what: what.clone(),
-                    limit,
-                },
-                UnpackError::NotWasm(reason) => Error::NotWasm {
-                    what: what.clone(),
-                    reason,
-                },
-                UnpackError::Absent | UnpackError::Damaged(_) => Error::Layout {
-                    what: what.clone(),
+            let module = match unpack::unpack(&bytes, limit, &mut above) {
+                Err(UnpackError::Absent) => Ok(None),
+                Err(UnpackError::TooLarge { limit }) => Err(Error::TooLarge { what, limit }),
+                Err(UnpackError::NotWasm(reason)) => Err(Error::NotWasm { what, reason }),
+                Err(error @ UnpackError::Damaged(_)) => Err(Error::Layout {
+                    what,
                     reason: error.to_string(),
+                }),
+                Ok(bytes) => match Kind::of(&bytes) {
+                    Err(reason) => Err(Error::NotWasm { what, reason }),
+                    Ok(kind) => Ok(Some(Module {
+                        digest: Digest::of(&bytes),
+                        kind,
+                        bytes,
+                        artifact,
+                    })),
                 },
-            })?;
-            let kind = Kind::of(&bytes).map_err(|reason| Error::NotWasm { what, reason })?;
-            Ok(Module {
-                digest: Digest::of(&bytes),
-                kind,
-                bytes,
-                artifact,
-            })
+            };
+            (above, module)
         };
+        let stopped = |error| Error::Options(format!("unpacking stopped: {error}"));
         match tokio::task::spawn_blocking(work).await {
-            Ok(result) => result,
-            Err(error) => Err(Error::Options(format!("unpacking stopped: {error}"))),
+            Ok(done) => done,
+            Err(error) => (Above::default(), Err(stopped(error))),
         }
+    }
+}
+
+fn absent(what: &str) -> Error {
+    Error::Layout {
+        what: what.to_owned(),
+        reason: UnpackError::Absent.to_string(),
     }
 }
 

@@ -309,8 +309,15 @@ fn check_host(authority: &str) -> Result<(), String> {
     let name = host
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    // `.` and `..` begin a path; a dot at the end is DNS's for a whole name.
+    let whole = !host
+        .strip_suffix('.')
+        .unwrap_or(host)
+        .split('.')
+        .any(str::is_empty);
+    let name = name && whole;
     let address = authority.starts_with('[') && host.parse::<std::net::Ipv6Addr>().is_ok();
-    match (name && !host.is_empty() && !authority.starts_with('[')) || address {
+    match (name && !authority.starts_with('[')) || address {
         true => Ok(()),
         false => Err(format!("`{authority}` is no registry host")),
     }
@@ -379,6 +386,10 @@ mod tests {
         check("oci://r.example/a:-x", "is no tag");
         check("oci://r.example/a@sha512:00", "only sha256");
         check("oci://r.example/", "repository is missing");
+        check("./filter.wasm", "no registry host");
+        check("../filter.wasm", "no registry host");
+        check("r..example/a", "no registry host");
+        check("r.example./a", "oci://r.example./a");
         check("oci://user@r.example/a", "not a digest");
     }
 

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::{Response, StatusCode, Url};
 
 use crate::answer::{status_error, without_query};
-use crate::client::Options;
+use crate::client::{DEADLINE, Options};
 use crate::error::{Error, chain};
 use crate::guard::{Resolver, check_host, redirect};
 use crate::reference::{Reference, host_of};
@@ -156,9 +156,29 @@ impl Transport {
                     .map_or(host.clone(), |port| format!("{host}:{port}")),
             )
         });
-        Error::Unreachable {
-            host: host.unwrap_or(url),
-            reason: innermost(error),
+        if !error.is_connect() {
+            return self.broken(error, &url);
+        }
+        let (host, reason) = (host.unwrap_or(url), innermost(error));
+        // How rustls begins whatever it has against a certificate.
+        match chain(error).contains("invalid peer certificate") {
+            true => Error::Untrusted { host, reason },
+            false => Error::Unreachable { host, reason },
+        }
+    }
+
+    /// What it means that an answer has begun and does not go on.
+    fn broken(&self, error: &reqwest::Error, url: &str) -> Error {
+        let url = without_query(url);
+        match error.is_timeout() {
+            true => Error::Timeout {
+                url,
+                after: self.options.stall_timeout,
+            },
+            false => Error::Broken {
+                url,
+                reason: innermost(error),
+            },
         }
     }
 }
@@ -177,7 +197,7 @@ impl Retry {
         }
     }
 
-    /// Waits before the next attempt, or hands `failure` back when another attempt is pointless.
+    /// Waits before the next attempt, or hands `failure` back when another attempt is pointless or would be too late.
     pub(crate) async fn pause(&mut self, failure: Error) -> Result<(), Error> {
         if self.left == 0 || !failure.is_transient() {
             return Err(failure);
@@ -192,8 +212,13 @@ impl Retry {
             _ => Duration::ZERO,
         };
         self.pause *= 2;
+        let pause = jittered.max(wanted);
+        let deadline = DEADLINE.try_with(|deadline| *deadline).ok();
+        if deadline.is_some_and(|deadline| tokio::time::Instant::now() + pause >= deadline) {
+            return Err(failure);
+        }
         tracing::debug!(error = %failure, "registry request failed, trying again");
-        tokio::time::sleep(jittered.max(wanted)).await;
+        tokio::time::sleep(pause).await;
         Ok(())
     }
 }
@@ -219,7 +244,7 @@ pub(crate) async fn read_body(
     while let Some(piece) = response
         .chunk()
         .await
-        .map_err(|error| transport.failure(&error, &url))?
+        .map_err(|error| transport.broken(&error, &url))?
     {
         if body.len() as u64 + piece.len() as u64 > limit {
             return Err(too_large());

@@ -4,8 +4,10 @@ use std::io::{Cursor, Read};
 
 use bytes::Bytes;
 
-/// Archives with more entries than this are not somebody's filter.
-const MAX_ENTRIES: usize = 100_000;
+use crate::archive::{self, Above};
+
+/// Archives are made of blocks of this size.
+const BLOCK: usize = 512;
 /// zstd's own default bound (128 MiB of window).
 const ZSTD_WINDOW_LOG: u32 = 27;
 
@@ -24,19 +26,16 @@ pub(crate) enum UnpackError {
 }
 
 /// Undoes up to one compression and one tar around a module. Work that may take long: not for an async thread.
-pub(crate) fn unpack(bytes: Bytes, limit: u64) -> Result<Bytes, UnpackError> {
-    let module = match bytes.as_ref() {
-        [0x1f, 0x8b, ..] => from_stream(flate2::read::MultiGzDecoder::new(Cursor::new(bytes)), limit)?,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            let mut decoder =
-                zstd::stream::read::Decoder::new(Cursor::new(bytes)).map_err(UnpackError::Damaged)?;
-            decoder
-                .window_log_max(ZSTD_WINDOW_LOG)
-                .map_err(UnpackError::Damaged)?;
-            from_stream(decoder, limit)?
-        }
-        plain if is_tar(plain) => from_tar(Cursor::new(bytes), limit)?,
-        _ => bytes,
+///
+/// `above` holds what the layers over this one hide of it, and learns what this one hides of those below.
+pub(crate) fn unpack(bytes: &Bytes, limit: u64, above: &mut Above) -> Result<Bytes, UnpackError> {
+    let (head, _) = open(bytes, limit)?;
+    let module = if is_tar(&head) {
+        archive::module(|| whole(bytes, limit), limit, above)?
+    } else if is_compressed(bytes) {
+        read_all(whole(bytes, limit)?, limit)?
+    } else {
+        bytes.clone()
     };
     if module.len() as u64 > limit {
         return Err(UnpackError::TooLarge { limit });
@@ -87,64 +86,41 @@ pub(crate) fn describe(bytes: &[u8]) -> String {
     kind.to_owned()
 }
 
-fn from_stream(stream: impl Read, limit: u64) -> Result<Bytes, UnpackError> {
+/// The first block and the rest of what is in `bytes`, without their compression.
+fn open(bytes: &Bytes, limit: u64) -> Result<(Vec<u8>, impl Read + use<>), UnpackError> {
+    let packed = Cursor::new(bytes.clone());
+    let inner: Box<dyn Read> = match bytes.as_ref() {
+        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            let mut decoder = zstd::stream::read::Decoder::new(packed).map_err(UnpackError::Damaged)?;
+            decoder
+                .window_log_max(ZSTD_WINDOW_LOG)
+                .map_err(UnpackError::Damaged)?;
+            Box::new(decoder)
+        }
+        _ => Box::new(packed),
+    };
     // A tar may be a little larger than the file in it; a bomb stops here, not when memory is gone.
     let mut stream = Capped {
-        inner: stream,
+        inner,
         left: limit.saturating_mul(2).max(1024 * 1024),
     };
-    let mut head = Vec::with_capacity(512);
-    let read = stream.by_ref().take(512).read_to_end(&mut head);
+    let mut head = Vec::with_capacity(BLOCK);
+    let read = stream.by_ref().take(BLOCK as u64).read_to_end(&mut head);
     read.map_err(|error| classify(error, limit))?;
-    let whole = Cursor::new(head.clone()).chain(stream);
-    if is_tar(&head) {
-        from_tar(whole, limit)
-    } else {
-        read_all(whole, limit)
-    }
+    Ok((head, stream))
 }
 
-fn from_tar(archive: impl Read, limit: u64) -> Result<Bytes, UnpackError> {
-    let mut archive = tar::Archive::new(archive);
-    let mut others: Vec<Bytes> = Vec::new();
-    let mut count = 0;
-    for entry in archive.entries().map_err(|error| classify(error, limit))? {
-        let mut entry = entry.map_err(|error| classify(error, limit))?;
-        count += 1;
-        if count > MAX_ENTRIES {
-            return Err(UnpackError::Damaged(std::io::Error::other(format!(
-                "more than {MAX_ENTRIES} entries"
-            ))));
-        }
-        if !entry.header().entry_type().is_file() {
-            continue;
-        }
-        let path = entry.path().map_err(|error| classify(error, limit))?.into_owned();
-        if path.file_name().is_some_and(|name| name == "plugin.wasm") {
-            return read_entry(&mut entry, limit);
-        }
-        // Without a plugin.wasm a single other module is meant; a second one makes the choice impossible.
-        if path.extension().is_some_and(|extension| extension == "wasm") && others.len() < 2 {
-            others.push(read_entry(&mut entry, limit)?);
-        }
-    }
-    match others.len() {
-        1 => others.pop().ok_or(UnpackError::Absent),
-        _ => Err(UnpackError::Absent),
-    }
+fn whole(bytes: &Bytes, limit: u64) -> Result<impl Read + use<>, UnpackError> {
+    let (head, rest) = open(bytes, limit)?;
+    Ok(Cursor::new(head).chain(rest))
 }
 
-/// The tar reader takes the end of an archive inside a file for the end of the file.
-fn read_entry(entry: &mut tar::Entry<'_, impl Read>, limit: u64) -> Result<Bytes, UnpackError> {
-    let size = entry.size();
-    let bytes = read_all(entry, limit)?;
-    match bytes.len() as u64 == size {
-        true => Ok(bytes),
-        false => Err(UnpackError::Damaged(std::io::ErrorKind::UnexpectedEof.into())),
-    }
+fn is_compressed(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..])
 }
 
-fn read_all(stream: impl Read, limit: u64) -> Result<Bytes, UnpackError> {
+pub(crate) fn read_all(stream: impl Read, limit: u64) -> Result<Bytes, UnpackError> {
     let mut bytes = Vec::new();
     stream
         .take(limit.saturating_add(1))
@@ -156,12 +132,12 @@ fn read_all(stream: impl Read, limit: u64) -> Result<Bytes, UnpackError> {
     }
 }
 
-/// POSIX.1-1988 puts `ustar` at byte 257; GNU tar does the same.
-fn is_tar(bytes: &[u8]) -> bool {
-    bytes.get(257..262) == Some(b"ustar")
+/// POSIX.1-1988 puts `ustar` at byte 257; GNU tar does the same. An archive of nothing begins with its end: zeros.
+fn is_tar(head: &[u8]) -> bool {
+    head.get(257..262) == Some(b"ustar") || (head.len() == BLOCK && head.iter().all(|byte| *byte == 0))
 }
 
-fn classify(error: std::io::Error, limit: u64) -> UnpackError {
+pub(crate) fn classify(error: std::io::Error, limit: u64) -> UnpackError {
     match error.get_ref().is_some_and(|inner| inner.is::<LimitReached>()) {
         true => UnpackError::TooLarge { limit },
         false => UnpackError::Damaged(error),
@@ -216,7 +192,7 @@ mod tests {
     }
 
     fn check(bytes: Vec<u8>, expected: Result<&[u8], &str>) {
-        match (unpack(bytes.into(), LIMIT), expected) {
+        match (unpack(&bytes.into(), LIMIT, &mut Above::default()), expected) {
             (Ok(module), expected) => assert_eq!(Ok(module.as_ref()), expected),
             (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
             (Err(error), Ok(_)) => panic!("{error}"),
@@ -240,40 +216,26 @@ mod tests {
     }
 
     #[test]
-    fn does_not_guess_between_modules() {
-        check(
-            tar(&[("a.wasm", MODULE), ("b.wasm", MODULE)]),
-            Err("neither plugin.wasm"),
-        );
-        check(tar(&[("readme", b"x")]), Err("neither plugin.wasm"));
-    }
-
-    #[test]
-    fn a_link_is_not_a_module() {
-        let mut builder = tar::Builder::new(Vec::new());
-        let mut header = tar::Header::new_ustar();
-        header.set_entry_type(tar::EntryType::Symlink);
-        header.set_size(0);
-        builder
-            .append_link(&mut header, "plugin.wasm", "/etc/passwd")
-            .unwrap();
-        check(builder.into_inner().unwrap(), Err("neither plugin.wasm"));
+    fn an_archive_of_nothing_has_no_module() {
+        check(gzip(&[0; 1024]), Err("neither plugin.wasm"));
+        check(vec![0; 1024], Err("neither plugin.wasm"));
     }
 
     #[test]
     fn bombs_stop_at_the_limit() {
-        let zeros = vec![0; 8 * 1024 * 1024];
-        check(gzip(&zeros), Err("larger than the limit"));
+        // Zeros would be the end of an archive.
+        let sevens = vec![7; 8 * 1024 * 1024];
+        check(gzip(&sevens), Err("larger than the limit"));
         check(
-            zstd::encode_all(zeros.as_slice(), 1).unwrap(),
+            zstd::encode_all(sevens.as_slice(), 1).unwrap(),
             Err("larger than the limit"),
         );
         check(
-            gzip(&tar(&[("plugin.wasm", &zeros)])),
+            gzip(&tar(&[("plugin.wasm", &sevens)])),
             Err("larger than the limit"),
         );
         check(
-            gzip(&tar(&[("big", &zeros), ("plugin.wasm", MODULE)])),
+            gzip(&tar(&[("big", &sevens), ("plugin.wasm", MODULE)])),
             Err("larger than the limit"),
         );
     }

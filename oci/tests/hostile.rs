@@ -101,7 +101,8 @@ async fn a_blob_that_breaks_off_is_asked_for_again() {
         ([("content-length", whole.len().to_string())], body).into_response()
     })
     .await;
-    assert!(error.is_transient(), "{error:?}");
+    assert!(matches!(error, Error::Broken { .. }), "{error:?}");
+    assert!(error.to_string().contains("broke off"), "{error}");
     assert_eq!(asked, 3);
 }
 
@@ -276,6 +277,58 @@ async fn passing_trouble_is_waited_out() {
         pull(&format!("oci://{host}/a:v1")).await.unwrap().bytes,
         module(1, 10)
     );
+}
+
+#[tokio::test]
+async fn a_registry_that_asks_for_more_time_than_there_is_says_so_itself() {
+    let busy = || async {
+        (
+            StatusCode::TOO_MANY_REQUESTS,
+            [("retry-after", "25")],
+            "slow down",
+        )
+    };
+    let router = Router::new().route("/v2/", get(|| async {}));
+    let host = serve(router.route("/v2/{*path}", any(busy))).await;
+    let started = std::time::Instant::now();
+    let error = pull(&format!("oci://{host}/a:v1")).await.unwrap_err();
+    assert!(matches!(error, Error::Status { status: 429, .. }), "{error:?}");
+    assert!(error.to_string().contains("slow down"), "{error}");
+    assert!(error.hint().unwrap().contains("wait 25 s"), "{:?}", error.hint());
+    assert!(
+        started.elapsed() < Duration::from_secs(15),
+        "it waited for nothing"
+    );
+}
+
+#[tokio::test]
+async fn a_layer_that_deletes_the_module_is_respected() {
+    let layer_type = "application/vnd.oci.image.layer.v1.tar+gzip";
+    let base = gzip(&tar_with("app/plugin.wasm", &module(1, 10)));
+    for (mark, found) in [("readme", true), (".wh.app", false), ("app/.wh..wh..opq", false)] {
+        let top = gzip(&tar_with(mark, b""));
+        let layers = [base.clone(), top];
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: Some(OCI_MANIFEST.to_owned()),
+            config: Descriptor::of("application/vnd.oci.image.config.v1+json", b"{}"),
+            layers: layers
+                .iter()
+                .map(|layer| Descriptor::of(layer_type, layer))
+                .collect(),
+            ..Manifest::default()
+        };
+        let blob = move |Path(digest): Path<String>| async move {
+            let mut all = layers.into_iter();
+            all.find(|layer| Digest::of(layer).to_string() == digest).unwrap()
+        };
+        let manifest = serde_json::to_vec(&manifest).unwrap().into();
+        let host = serve(serve_manifest(manifest).route("/v2/a/blobs/{digest}", get(blob))).await;
+        match pull(&format!("oci://{host}/a:v1")).await {
+            Ok(pulled) => assert!(found && pulled.bytes == module(1, 10), "{mark}"),
+            Err(error) => assert!(!found && matches!(error, Error::Layout { .. }), "{mark}: {error}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! `leno inspect`.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use leno_oci::digest::Digest;
@@ -9,6 +8,7 @@ use leno_oci::push::Description;
 use leno_oci::reference::Source;
 use serde::Serialize;
 
+use crate::failure::failure;
 use crate::options::{Inspect, RegistryOptions};
 use crate::output::{fields, print, size, table};
 use crate::progress::Bar;
@@ -68,18 +68,20 @@ pub(crate) async fn run(command: Inspect) -> anyhow::Result<ExitCode> {
         module: look_into(&bytes),
     };
     print(command.output.output, &inspected, describe)?;
-    Ok(ExitCode::SUCCESS)
+    match &inspected.module.refused {
+        None => Ok(ExitCode::SUCCESS),
+        Some(reason) => Err(failure(
+            format!("no proxy runs {}: {reason}", command.module),
+            "build a filter with `leno build`",
+        )),
+    }
 }
 
-/// A path that exists is a file, whatever else it could mean.
 async fn load(
     module: &str,
     registry: &RegistryOptions,
 ) -> anyhow::Result<(String, Option<Artifact>, bytes::Bytes)> {
-    let source = match Path::new(module).is_file() {
-        true => Source::File(std::path::absolute(PathBuf::from(module))?),
-        false => Source::parse(module).map_err(leno_oci::error::Error::from)?,
-    };
+    let source = super::source(module)?;
     let client = registry.client()?;
     let keychain = registry.keychain();
     let artifact = match &source {

@@ -29,7 +29,10 @@ struct Pulled {
 }
 
 pub(crate) async fn run(command: Pull) -> anyhow::Result<ExitCode> {
-    let source = Source::parse(&command.reference).map_err(leno_oci::error::Error::from)?;
+    let source = match super::is_path(&command.reference) {
+        true => super::source(&command.reference)?,
+        false => Source::parse(&command.reference).map_err(leno_oci::error::Error::from)?,
+    };
     let sha256 = command.sha256.as_deref().map(Digest::parse).transpose()?;
     let bar = Bar::bytes("pulling");
     let options = PullOptions {

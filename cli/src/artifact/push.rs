@@ -26,8 +26,12 @@ struct Pushed {
 
 pub(crate) async fn run(command: Push) -> anyhow::Result<ExitCode> {
     let reference: Reference = command.reference.parse().map_err(leno_oci::error::Error::from)?;
-    let bytes =
-        std::fs::read(&command.file).with_context(|| format!("cannot read {}", command.file.display()))?;
+    let bytes = std::fs::read(&command.file).map_err(|error| {
+        failure(
+            format!("cannot read {}: {error}", command.file.display()),
+            "check the path; `leno build` says where it puts modules",
+        )
+    })?;
     let mut description = describe(&command.file, &bytes)?;
     description.annotations = command.annotation.into_iter().collect();
     description.config_schema = command.config_schema.as_deref().map(read_schema).transpose()?;

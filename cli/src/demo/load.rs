@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use tokio::task::JoinHandle;
 
-use super::mesh::Client;
+use super::client::Client;
 
 /// Load that runs until it is stopped.
 pub(crate) struct Load {

@@ -1,6 +1,5 @@
 //! The demo's mesh: upstreams, registry and control plane in this process, and a proxy beside it.
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +12,9 @@ use leno_oci::client::{Client as Registry, Options as RegistryOptions};
 use leno_oci::push::PushOptions;
 use leno_oci::reference::Reference;
 
+use super::client::Client;
 use super::{step, upstream};
+use crate::output::say;
 
 /// A token of the demo's issuer, valid until 2100.
 pub(crate) const TOKEN: &str = include_str!("../../../examples/gateway/token").trim_ascii_end();
@@ -136,10 +137,7 @@ impl Mesh {
 
     /// A client of the gateway.
     pub(crate) fn client(&self) -> Client {
-        Client {
-            inner: reqwest::Client::new(),
-            gateway: self.gateway,
-        }
+        Client::new(self.gateway)
     }
 
     /// Pushes and attaches `header-rewrite:v2`: another module, and another configuration.
@@ -180,6 +178,40 @@ impl Mesh {
                 Instant::now() < until,
                 "the control plane does not report the missing version"
             );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Attaches the second version again; waits until it is programmed, and says what is so when it is not.
+    ///
+    /// # Errors
+    /// Its document cannot be written.
+    pub(crate) async fn withdraw_broken_version(&self) -> anyhow::Result<Result<(), String>> {
+        let file = self.folder.join("header-rewrite.yaml");
+        let text = std::fs::read_to_string(&file)?;
+        let good = text
+            .replace("header-rewrite:none", "header-rewrite:v2")
+            .replace("value: v3", "value: v2");
+        std::fs::write(&file, good)?;
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let status = self.status();
+            let plugin = status
+                .plugins
+                .iter()
+                .find(|plugin| plugin.name == "header-rewrite");
+            let said = match plugin {
+                None => "it is not there".to_owned(),
+                Some(plugin) if !plugin.url.ends_with(":v2") => format!("{} is attached", plugin.url),
+                Some(plugin) => match &plugin.failure {
+                    Some(failure) => failure.clone(),
+                    None if plugin.summary == "programmed 1/1" => return Ok(Ok(())),
+                    None => plugin.summary.clone(),
+                },
+            };
+            if Instant::now() > until {
+                return Ok(Err(said));
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -237,10 +269,15 @@ impl Mesh {
                     .iter()
                     .map(|plugin| format!("{}: {}", plugin.name, plugin.summary))
                     .collect();
+                let problems: Vec<&str> = status
+                    .problems
+                    .iter()
+                    .map(|problem| problem.message.as_str())
+                    .collect();
                 anyhow::bail!(
-                    "the filters are not programmed: {}; {:?}",
+                    "the filters are not programmed: {}; {}",
                     summaries.join("; "),
-                    status.problems
+                    problems.join("; ")
                 );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -263,13 +300,23 @@ impl Mesh {
     }
 
     /// Says what to try next.
-    pub(crate) fn explain(&self, state: &Path) {
-        println!("\nThe mesh runs until Ctrl-C. Try, in another terminal:");
-        println!("  curl -i http://{}/ -H 'x-api-key: {LOAD_KEY}'", self.gateway);
-        println!("  curl -s http://{}/status", self.http);
-        println!("  curl -s http://{}/stats/prometheus | grep istio_", self.admin);
-        println!("  leno proxy-config listeners --admin http://{}", self.admin);
-        println!("  $EDITOR {}/header-rewrite.yaml", state.join("config").display());
+    ///
+    /// # Errors
+    /// It cannot be said.
+    pub(crate) fn explain(&self, state: &Path) -> anyhow::Result<()> {
+        let Self {
+            gateway, http, admin, ..
+        } = self;
+        let folder = state.join("config");
+        say(format!(
+            "\nThe mesh runs until Ctrl-C. Try, in another terminal:\n  \
+               curl -i http://{gateway}/ -H 'x-api-key: {LOAD_KEY}'\n  \
+               curl -s http://{http}/status\n  \
+               curl -s http://{admin}/stats/prometheus | grep istio_\n  \
+               leno proxy-config listeners --admin http://{admin}\n  \
+               $EDITOR {}/header-rewrite.yaml",
+            folder.display()
+        ))
     }
 
     /// Stops everything and waits for it.
@@ -325,89 +372,4 @@ fn start_proxy(bootstrap: &Path, state: &Path) -> anyhow::Result<Child> {
                 program.display()
             )
         })
-}
-
-/// A client of the gateway. Clones share connections.
-#[derive(Clone)]
-pub(crate) struct Client {
-    inner: reqwest::Client,
-    gateway: SocketAddr,
-}
-
-/// A request that is being written.
-pub(crate) struct Asking(reqwest::RequestBuilder);
-
-/// An answer of the gateway.
-pub(crate) struct Answer {
-    /// The status.
-    pub(crate) status: u16,
-    headers: BTreeMap<String, String>,
-    body: serde_json::Value,
-}
-
-impl Client {
-    /// A GET of `path`.
-    pub(crate) fn get(&self, path: &str) -> Asking {
-        let url = format!("http://{}{path}", self.gateway);
-        Asking(self.inner.get(url).timeout(Duration::from_secs(10)))
-    }
-}
-
-impl Asking {
-    /// With a header.
-    pub(crate) fn header(self, name: &str, value: &str) -> Self {
-        Self(self.0.header(name, value))
-    }
-
-    /// With a token.
-    pub(crate) fn bearer(self, token: &str) -> Self {
-        Self(self.0.bearer_auth(token))
-    }
-
-    /// Sends it and reads the whole answer.
-    ///
-    /// # Errors
-    /// There is none.
-    pub(crate) async fn send(self) -> anyhow::Result<Answer> {
-        let response = self.0.send().await?;
-        let status = response.status().as_u16();
-        let headers = response
-            .headers()
-            .iter()
-            .map(|(name, value)| {
-                (
-                    name.to_string(),
-                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                )
-            })
-            .collect();
-        let body = response.bytes().await?;
-        Ok(Answer {
-            status,
-            headers,
-            body: serde_json::from_slice(&body).unwrap_or_default(),
-        })
-    }
-}
-
-impl Answer {
-    /// A response header.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
-    }
-
-    /// A header as the upstream saw it.
-    pub(crate) fn upstream_header(&self, name: &str) -> Option<String> {
-        self.body["headers"][name].as_str().map(str::to_owned)
-    }
-
-    /// The path as the upstream saw it.
-    pub(crate) fn upstream_path(&self) -> String {
-        self.body["path"].as_str().unwrap_or_default().to_owned()
-    }
-
-    /// Which upstream answered.
-    pub(crate) fn upstream_version(&self) -> String {
-        self.body["version"].as_str().unwrap_or_default().to_owned()
-    }
 }

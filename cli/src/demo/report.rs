@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::load::Outcome;
+use crate::output::say;
 
 /// Collects what held and what did not.
 #[derive(Default)]
@@ -35,25 +36,31 @@ impl Report {
     }
 
     /// Prints all of it.
-    pub(crate) fn show(&self, took: Duration) {
-        println!("\nWhat was seen");
-        for line in &self.lines {
+    ///
+    /// # Errors
+    /// It cannot be printed.
+    pub(crate) fn show(&self, took: Duration) -> anyhow::Result<()> {
+        let mut lines = vec!["\nWhat was seen".to_owned()];
+        lines.extend(self.lines.iter().map(|line| {
             let mark = if line.held { "ok  " } else { "FAIL" };
-            println!("  {mark} {:<10} {} [{}]", line.stage, line.what, line.seen);
-        }
+            format!("  {mark} {:<10} {} [{}]", line.stage, line.what, line.seen)
+        }));
         if let Some((load, moment)) = &self.load {
-            println!("\nTraffic during the swap");
-            println!("  requests {}, failed {}", load.sent, load.failed);
+            lines.push("\nTraffic during the swap".to_owned());
+            lines.push(format!("  requests {}, failed {}", load.sent, load.failed));
             if let Some(moment) = moment {
-                println!(
+                lines.push(format!(
                     "  the new version answered {} ms after it was published",
                     moment.as_millis()
-                );
+                ));
             }
             let [before, during, after] = load.p99.map(|p99| p99.as_secs_f64() * 1e3);
-            println!("  p99 before {before:.1} ms, during {during:.1} ms, after {after:.1} ms");
+            lines.push(format!(
+                "  p99 before {before:.1} ms, during {during:.1} ms, after {after:.1} ms"
+            ));
         }
-        println!("\nThe demo took {:.1} s.", took.as_secs_f64());
+        lines.push(format!("\nThe demo took {:.1} s.", took.as_secs_f64()));
+        say(lines.join("\n"))
     }
 
     /// Whether everything held.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{at, fetch, list, text};
 use crate::options::{ConfigPart, Format, ProxyConfig};
-use crate::output::{print, table};
+use crate::output::{note, print, table};
 
 pub(crate) async fn run(command: ProxyConfig) -> anyhow::Result<ExitCode> {
     let format = command.output.output;
@@ -25,15 +25,21 @@ pub(crate) async fn run(command: ProxyConfig) -> anyhow::Result<ExitCode> {
     };
     print(format, &document, rows)?;
     if document.is_null() && format == Format::Table {
-        eprintln!("the proxy has none");
+        note("the proxy has none");
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Sections are told apart by the last part of their type; there is at most one of each.
 fn section(dump: &Value, kind: &str) -> Value {
-    let found = list(at(dump, "configs")).find(|section| text(at(section, "@type")).ends_with(kind));
+    let is_it = |section: &&Value| last_part(&text(at(section, "@type"))) == kind;
+    let found = list(at(dump, "configs")).find(is_it);
     found.cloned().unwrap_or(Value::Null)
+}
+
+/// `RoutesConfigDump` of `type.googleapis.com/envoy.admin.v3.RoutesConfigDump`; Envoy also has a `Scoped…` one.
+fn last_part(url: &str) -> &str {
+    url.rsplit(['.', '/']).next().unwrap_or(url)
 }
 
 /// The resources of a section, with where they came from: `static`, or the version of the update.
@@ -148,14 +154,7 @@ fn endpoints(document: &Value) -> String {
 fn filters_of(dump: &Value) -> Value {
     let listeners = section(dump, "ListenersConfigDump");
     let discovered = section(dump, "EcdsConfigDump");
-    let versions: Vec<(String, String)> = list(at(&discovered, "ecds_filters"))
-        .map(|entry| {
-            (
-                text(at(entry, "ecds_filter.name")),
-                text(at(entry, "version_info")),
-            )
-        })
-        .collect();
+    let discovered: Vec<&Value> = list(at(&discovered, "ecds_filters")).collect();
     let mut found = Vec::new();
     for (listener, origin) in resources(&listeners, "listeners", "listener") {
         let default = listener.get("default_filter_chain");
@@ -164,14 +163,24 @@ fn filters_of(dump: &Value) -> Value {
                 for filter in list(at(network, "typed_config.http_filters")) {
                     let name = text(at(filter, "name"));
                     let dynamic = !at(filter, "config_discovery").is_null();
-                    let version = versions.iter().find(|(known, _)| dynamic && *known == name);
+                    let known = discovered
+                        .iter()
+                        .find(|entry| dynamic && text(at(entry, "ecds_filter.name")) == name);
+                    // Until it comes, only what it may be is known.
+                    let kind = match known {
+                        Some(entry) => at(entry, "ecds_filter.typed_config.@type"),
+                        None if dynamic => at(filter, "config_discovery.type_urls")
+                            .get(0)
+                            .unwrap_or(&Value::Null),
+                        None => at(filter, "typed_config.@type"),
+                    };
                     found.push(serde_json::json!({
                         "listener": text(at(listener, "name")),
                         "filter": name,
                         "source": if dynamic { "discovered" } else { "listener" },
-                        "type": text(at(filter, "typed_config.@type")).rsplit('/').next(),
-                        "version": match (version, dynamic) {
-                            (Some((_, version)), _) => version.clone(),
+                        "type": text(kind).rsplit('/').next(),
+                        "version": match (known, dynamic) {
+                            (Some(entry), _) => text(at(entry, "version_info")),
                             (None, true) => "not there yet".to_owned(),
                             (None, false) => origin.clone(),
                         },

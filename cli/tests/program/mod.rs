@@ -1,7 +1,7 @@
 //! Runs the program and looks at what it says.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 
 /// What a run said and how it ended.
 pub(crate) struct Run {
@@ -14,6 +14,21 @@ pub(crate) struct Run {
 pub(crate) fn leno<'a>(folder: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leno"));
     run(command.args(arguments), folder)
+}
+
+/// Runs `leno` with a stdout that the test has made.
+#[allow(dead_code, reason = "as below")]
+pub(crate) fn leno_to<'a>(
+    stdout: impl Into<Stdio>,
+    folder: &Path,
+    arguments: impl IntoIterator<Item = &'a str>,
+) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leno"));
+    let command = command.args(arguments).current_dir(folder);
+    let command = command.env("DOCKER_CONFIG", folder.join("no-docker"));
+    // Not `output`, which would put a pipe of its own in place.
+    let child = command.stdout(stdout).stderr(Stdio::piped()).spawn();
+    child.unwrap().wait_with_output().unwrap()
 }
 
 /// Runs any program as `leno` is run; what cargo builds goes to one folder below the workspace's.
@@ -51,6 +66,10 @@ pub(crate) fn registry(folder: &Path) -> (String, tokio::runtime::Runtime) {
     (host, runtime)
 }
 
+#[allow(
+    dead_code,
+    reason = "each test file compiles this module for itself, and not all need it"
+)]
 impl Run {
     #[track_caller]
     pub(crate) fn succeeds(self) -> Run {
@@ -67,6 +86,13 @@ impl Run {
         self
     }
 
+    /// With words on stdout only.
+    #[track_caller]
+    pub(crate) fn fails_quietly(self) -> Run {
+        assert!(!self.success, "{}{}", self.stdout, self.stderr);
+        self
+    }
+
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Run {
         assert!(self.stdout.contains(text), "{text} is not in:\n{}", self.stdout);
@@ -80,10 +106,6 @@ impl Run {
     }
 
     #[track_caller]
-    #[allow(
-        dead_code,
-        reason = "each test file compiles this module for itself, and not all need it"
-    )]
     pub(crate) fn succeeds_with_json(self) -> serde_json::Value {
         let run = self.succeeds();
         serde_json::from_str(&run.stdout).unwrap()
