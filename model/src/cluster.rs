@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::endpoint::LoadAssignment;
+use crate::tls::UpstreamTls;
 
 /// `envoy.config.cluster.v3.Cluster`.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Cluster {
     pub h1_trailers: bool,
     /// Which addresses of a name are endpoints.
     pub dns_family: DnsFamily,
+    /// `None`: plain TCP.
+    pub tls: Option<Arc<UpstreamTls>>,
 }
 
 impl Cluster {
@@ -44,6 +47,7 @@ impl Cluster {
             limits: Limits::default(),
             h1_trailers: false,
             dns_family: DnsFamily::Auto,
+            tls: None,
         }
     }
 }

@@ -13,6 +13,8 @@ pub mod route;
 
 pub mod matching;
 
+pub mod tls;
+
 pub mod cluster;
 
 pub mod endpoint;

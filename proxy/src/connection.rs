@@ -16,9 +16,10 @@ use crate::exchange::facts;
 use crate::forwarding;
 use crate::http::error::{StreamError, StreamErrorKind};
 use crate::http::headers::Headers;
-use crate::http::io::Io;
 use crate::http::message::{Protocol, ResponseHead};
 use crate::http::server::{Accepted, Exchange, Refusal, ServerConnection};
+use crate::listener::arrival;
+use crate::listener::live::{LiveChain, LiveListener};
 use crate::reply::{Dialect, Reply};
 use crate::request;
 use crate::runtime::{Generation, HttpRuntime};
@@ -29,17 +30,10 @@ pub(crate) struct Place {
     /// The current one.
     pub(crate) generation: Rc<RefCell<Rc<Generation>>>,
     /// What the listener serves now; it stays when the listener is gone.
-    pub(crate) http: Rc<RefCell<Rc<HttpRuntime>>>,
-    pub(crate) listener: Arc<facts::ListenerFacts>,
-    /// Becomes true when the connection should end as soon as it can.
-    pub(crate) drain: watch::Receiver<bool>,
+    pub(crate) listener: Rc<LiveListener>,
 }
 
 impl Place {
-    fn http(&self) -> Rc<HttpRuntime> {
-        Rc::clone(&self.http.borrow())
-    }
-
     fn generation(&self) -> Rc<Generation> {
         Rc::clone(&self.generation.borrow())
     }
@@ -54,28 +48,43 @@ pub(crate) async fn serve(stream: TcpStream, source: SocketAddr, place: Place) {
     let Ok(destination) = stream.local_addr() else {
         return;
     };
-    let http = place.http();
+    let chains = place.listener.chains();
+    let Some(arrival) = arrival::choose(stream, destination, &chains).await else {
+        return;
+    };
+    let chain = Rc::clone(&arrival.chain);
+    let stats = &chains.stats;
+    stats.connections.inc();
+    stats.connections_active.inc();
+    let http = chain.http();
     http.stats.connections.inc();
     http.stats.connections_active.inc();
-    let facts = Rc::new(facts::Connection {
-        id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-        source,
-        destination,
-        server_name: String::new(),
-        listener: Arc::clone(&place.listener),
-        node: Arc::clone(&place.generation().node),
-    });
-    run(
-        ServerConnection::new(Io::Tcp(stream), Rc::clone(&http.server)),
-        &facts,
-        &place,
-    )
-    .await;
+    if let Some(secured) = arrival.secure(&chains).await {
+        let facts = Rc::new(facts::Connection {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            source,
+            destination,
+            server_name: secured.server_name,
+            tls: secured.session,
+            listener: Arc::clone(&chain.facts),
+            node: Arc::clone(&place.generation().node),
+        });
+        let connection = ServerConnection::agreed(secured.io, Rc::clone(&http.server), secured.codec);
+        run(connection, &facts, &Rc::new(Served { place, chain })).await;
+    }
     http.stats.connections_active.dec();
+    stats.connections_active.dec();
+    stats.connections_destroyed.inc();
 }
 
-async fn run(mut connection: ServerConnection, facts: &Rc<facts::Connection>, place: &Place) {
-    let mut drain = place.drain.clone();
+/// A connection's worker and filter chain.
+struct Served {
+    place: Place,
+    chain: Rc<LiveChain>,
+}
+
+async fn run(mut connection: ServerConnection, facts: &Rc<facts::Connection>, served: &Rc<Served>) {
+    let mut drain = served.chain.draining();
     let mut draining = false;
     let mut running = JoinSet::new();
     loop {
@@ -90,7 +99,7 @@ async fn run(mut connection: ServerConnection, facts: &Rc<facts::Connection>, pl
         };
         match accepted {
             Ok(Some(Accepted::Exchange(exchange))) => {
-                let serving = serve_exchange(place.clone(), Rc::clone(facts), exchange);
+                let serving = serve_exchange(Rc::clone(served), Rc::clone(facts), exchange);
                 if connection.is_multiplexed() {
                     running.spawn_local(serving);
                     continue;
@@ -110,12 +119,12 @@ async fn run(mut connection: ServerConnection, facts: &Rc<facts::Connection>, pl
                 } else {
                     Protocol::Http11
                 };
-                refuse(refusal, protocol, facts, &place.http()).await;
+                refuse(refusal, protocol, facts, &served.chain.http()).await;
             }
             Ok(None) => break,
             Err(error) => {
                 if matches!(error.kind, StreamErrorKind::Malformed(_)) {
-                    place.http().stats.protocol_error.inc();
+                    served.chain.http().stats.protocol_error.inc();
                 }
                 tracing::debug!(connection = facts.id, %error, "the connection broke");
                 break;
@@ -126,8 +135,8 @@ async fn run(mut connection: ServerConnection, facts: &Rc<facts::Connection>, pl
     while running.join_next().await.is_some() {}
 }
 
-async fn serve_exchange(place: Place, facts: Rc<facts::Connection>, exchange: Exchange) {
-    let (generation, http) = (place.generation(), place.http());
+async fn serve_exchange(served: Rc<Served>, facts: Rc<facts::Connection>, exchange: Exchange) {
+    let (generation, http) = (served.place.generation(), served.chain.http());
     request::serve(&generation, http, facts, exchange).await;
 }
 
@@ -172,6 +181,7 @@ async fn refuse(refusal: Refusal, protocol: Protocol, facts: &facts::Connection,
     record.timing.end = Some(took);
     record.connection_id = facts.id;
     record.server_name = &facts.server_name;
+    record.tls = facts.tls.as_deref();
     http.logger.log(&record);
 }
 

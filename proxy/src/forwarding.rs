@@ -60,6 +60,8 @@ pub(crate) fn prepare_request(
     for name in STEERING {
         headers.remove(name);
     }
+    // Envoy's `forward_client_cert_details` at its default: nobody downstream may speak for a client's certificate.
+    headers.remove(b"x-forwarded-client-cert");
     let foreign_id = manager.use_remote_address && !manager.preserve_external_request_id;
     if manager.generate_request_id && (foreign_id || headers.get(b"x-request-id").is_none()) {
         headers.set(b"x-request-id", &random_uuid(fastrand::u128(..)));

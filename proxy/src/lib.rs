@@ -12,6 +12,8 @@ pub mod runtime;
 
 pub mod listener;
 
+pub mod tls;
+
 mod connection;
 
 mod request;

@@ -1,4 +1,5 @@
-//! Sockets that accept connections: bound once for all workers, accepted from by each.
+//! Sockets that accept connections: bound once for all workers, accepted from by each; and what comes between an
+//! accepted socket and its exchanges.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -6,6 +7,14 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
+
+pub mod matching;
+
+pub mod stats;
+
+pub(crate) mod live;
+
+pub(crate) mod arrival;
 
 /// Connections that the kernel keeps until a worker takes them. It lowers this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;

@@ -14,6 +14,7 @@ use leno_model::bootstrap::Node;
 use leno_model::filter::FilterConfig;
 use leno_model::http::HttpConnectionManager;
 use leno_model::invalid::Invalid;
+use leno_model::listener::ChainMatch;
 use leno_model::route::FilterOverride;
 
 use crate::access_log::AccessLogger;
@@ -26,7 +27,10 @@ use crate::filters::Prepared;
 use crate::filters::slot::FilterSlot;
 use crate::filters::slots::Slots;
 use crate::http::settings::ServerSettings;
+use crate::listener::matching::Matcher;
+use crate::listener::stats::ListenerStats;
 use crate::router::{LocalTable, RouteRef};
+use crate::tls::server::ServerTls;
 use crate::upstream::{ClusterRuntime, Clusters, Common};
 
 use self::http_stats::HttpStats;
@@ -54,9 +58,29 @@ pub struct Generation {
 }
 
 /// A listener on a worker.
+#[derive(Clone)]
 pub struct ListenerRuntime {
     /// What it was made from.
     plan: Arc<ListenerPlan>,
+    /// Chooses among the chains.
+    pub matcher: Rc<Matcher>,
+    /// As [`Listener::chains`](leno_model::listener::Listener::chains) has them.
+    pub chains: Vec<ChainRuntime>,
+    /// How long a connection may take to show what it is.
+    pub inspect_timeout: Option<Duration>,
+    /// Counts for operators.
+    pub stats: Rc<ListenerStats>,
+}
+
+/// A filter chain of a listener on a worker.
+#[derive(Clone)]
+pub struct ChainRuntime {
+    /// Whom it takes.
+    pub matches: ChainMatch,
+    /// `None`: plain TCP.
+    pub tls: Option<Arc<ServerTls>>,
+    /// How long a handshake may take, if it was said.
+    pub handshake_timeout: Option<Duration>,
     /// What its connections serve.
     pub http: Rc<HttpRuntime>,
     /// For filters.
@@ -127,7 +151,7 @@ impl Maker {
         let mut fresh = Vec::new();
         for (name, cluster) in &plan.clusters {
             let known = old.and_then(|old| old.clusters.get(name.as_str()));
-            let runtime = match known.filter(|known| *known.cluster() == cluster.cluster) {
+            let runtime = match known.filter(|known| known.is_made_from(cluster)) {
                 Some(known) => Rc::clone(known),
                 None => {
                     let runtime = ClusterRuntime::start(cluster, &self.common, fastrand::u64(..));
@@ -174,11 +198,7 @@ impl Maker {
         for (name, listener) in &plan.listeners {
             let known = old.and_then(|old| old.listeners.get(name));
             let runtime = match known.filter(|known| Arc::ptr_eq(&known.plan, listener)) {
-                Some(known) => ListenerRuntime {
-                    plan: Arc::clone(listener),
-                    http: Rc::clone(&known.http),
-                    facts: Arc::clone(&known.facts),
-                },
+                Some(known) => known.clone(),
                 None => self.listener(listener).map_err(|refusal| refusal.within(name))?,
             };
             listeners.insert(name.clone(), runtime);
@@ -187,24 +207,32 @@ impl Maker {
     }
 
     fn listener(&self, plan: &Arc<ListenerPlan>) -> Result<ListenerRuntime, Invalid> {
-        // The model holds exactly one chain, without a match.
-        let Some(ChainPlan::Http(http)) = plan.chains.first() else {
-            return Err(Invalid::new("filter_chains", "there is none"));
-        };
-        let limit = usize::try_from(plan.listener.per_connection_buffer_limit).unwrap_or(usize::MAX);
-        let chain = plan.listener.filter_chains.first();
+        let listener = &plan.listener;
+        let limit = usize::try_from(listener.per_connection_buffer_limit).unwrap_or(usize::MAX);
+        let chains = listener.chains().zip(&plan.chains).zip(&plan.tls);
+        let chains = chains.map(|((chain, ChainPlan::Http(http)), tls)| {
+            Ok(ChainRuntime {
+                matches: chain.matches.clone(),
+                tls: tls.clone(),
+                handshake_timeout: chain.handshake_timeout,
+                http: Rc::new(self.http(http, tls.is_some(), limit)?),
+                facts: Arc::new(ListenerFacts {
+                    name: listener.name.clone(),
+                    direction: listener.direction,
+                    filter_chain: chain.name.clone(),
+                }),
+            })
+        });
         Ok(ListenerRuntime {
             plan: Arc::clone(plan),
-            http: Rc::new(self.http(http, limit)?),
-            facts: Arc::new(ListenerFacts {
-                name: plan.listener.name.clone(),
-                direction: plan.listener.direction,
-                filter_chain: chain.map(|chain| chain.name.clone()).unwrap_or_default(),
-            }),
+            matcher: Rc::new(Matcher::new(listener)),
+            chains: chains.collect::<Result<_, Invalid>>()?,
+            inspect_timeout: listener.inspect_timeout,
+            stats: Rc::new(ListenerStats::new(&self.common.registry, listener)),
         })
     }
 
-    fn http(&self, plan: &HttpPlan, buffer_limit: usize) -> Result<HttpRuntime, Invalid> {
+    fn http(&self, plan: &HttpPlan, encrypted: bool, buffer_limit: usize) -> Result<HttpRuntime, Invalid> {
         let (mut filters, mut suppress_envoy_headers) = (Vec::new(), false);
         for filter in &plan.filters {
             if let FilterConfig::Router(router) = &*filter.config {
@@ -241,7 +269,10 @@ impl Maker {
         Ok(HttpRuntime {
             suppress_envoy_headers,
             buffer_limit,
-            server: Rc::new(ServerSettings::new(&plan.manager)),
+            server: Rc::new(ServerSettings {
+                encrypted,
+                ..ServerSettings::new(&plan.manager)
+            }),
             routes: LocalTable::new(Arc::clone(&plan.routes)),
             logger: AccessLogger::new(&plan.manager.access_log, &self.sinks)?,
             templates: Templates::default(),

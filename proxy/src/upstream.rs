@@ -17,6 +17,7 @@ use crate::config::plan::ClusterPlan;
 use crate::http::error::StreamError;
 use crate::http::message::{Protocol, RequestHead};
 use crate::http::settings::ClientSettings;
+use crate::tls::client::ClientTls;
 
 use self::dns::{Resolver, Resolving};
 use self::lease::Opened;
@@ -47,6 +48,7 @@ pub struct ClusterRuntime {
     members: RefCell<Members>,
     limits: Arc<Limits>,
     settings: ClientSettings,
+    tls: Option<Arc<ClientTls>>,
     stats: ClusterStats,
     tasks: RefCell<Vec<tokio::task::AbortHandle>>,
     seed: Cell<u64>,
@@ -103,6 +105,7 @@ impl ClusterRuntime {
                 h1_trailers: cluster.h1_trailers,
                 ..ClientSettings::default()
             },
+            tls: plan.tls.clone(),
             stats: ClusterStats::new(&common.registry, &cluster.name),
             tasks: RefCell::default(),
             seed: Cell::new(seed),
@@ -120,7 +123,13 @@ impl ClusterRuntime {
         runtime
     }
 
-    /// Takes over other endpoints. The cluster itself must be equal.
+    /// Whether `plan` differs in its endpoints only.
+    #[must_use]
+    pub fn is_made_from(&self, plan: &ClusterPlan) -> bool {
+        self.cluster == plan.cluster && self.tls == plan.tls
+    }
+
+    /// Takes over other endpoints. All else must be as [`is_made_from`](Self::is_made_from) says.
     pub fn update(&self, plan: &ClusterPlan) {
         let given = assignment(plan);
         if *self.given.borrow() != given {
@@ -216,6 +225,10 @@ impl ClusterRuntime {
     #[must_use]
     pub fn retry(&self) -> Option<Ticket> {
         self.limits.retry()
+    }
+
+    pub(crate) fn tls(&self) -> Option<&Arc<ClientTls>> {
+        self.tls.as_ref()
     }
 
     pub(crate) fn settings(&self) -> &ClientSettings {

@@ -19,12 +19,12 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::access_log::sinks::Sinks;
 use crate::connection::{self, Place};
-use crate::exchange::facts::ListenerFacts;
 use crate::filters;
 use crate::filters::host::{Answer, Caller};
 use crate::filters::slots::Slots;
 use crate::listener;
-use crate::runtime::{Generation, HttpRuntime, ListenerPlan, Maker, Plan};
+use crate::listener::live::LiveListener;
+use crate::runtime::{Generation, ListenerPlan, Maker, Plan};
 use crate::stats::Registry;
 use crate::upstream::dns::Resolver;
 use crate::upstream::{self, Clusters, Common};
@@ -273,10 +273,17 @@ impl Drop for Workers {
 
 /// A listener that accepts on this worker.
 struct Accepting {
-    http: Rc<RefCell<Rc<HttpRuntime>>>,
-    facts: Arc<ListenerFacts>,
-    /// Dropped or set: no further connections, and those that are open should end.
-    drain: watch::Sender<bool>,
+    live: Rc<LiveListener>,
+    /// Dropped or set: no further connections.
+    stop: watch::Sender<bool>,
+}
+
+impl Accepting {
+    /// No further connections, and those that are open should end.
+    fn drain(&self) {
+        self.stop.send_replace(true);
+        self.live.drain();
+    }
 }
 
 async fn run(maker: Maker, mut inbox: mpsc::UnboundedReceiver<Command>) {
@@ -300,9 +307,7 @@ async fn run(maker: Maker, mut inbox: mpsc::UnboundedReceiver<Command>) {
                 let _ = answer.send(result);
             }
             Command::Drain(answer) => {
-                for listener in listeners.values() {
-                    listener.drain.send_replace(true);
-                }
+                listeners.values().for_each(Accepting::drain);
                 listeners.clear();
                 let all = std::mem::take(&mut accepting);
                 // Plans may still come while connections end.
@@ -326,14 +331,13 @@ fn switch(
     listeners.retain(|name, listener| {
         let stays = made.listeners.contains_key(name) && !sockets.contains_key(name);
         if !stays {
-            listener.drain.send_replace(true);
+            listener.drain();
         }
         stays
     });
     for (name, runtime) in &made.listeners {
-        if let Some(known) = listeners.get_mut(name) {
-            *known.http.borrow_mut() = Rc::clone(&runtime.http);
-            known.facts = Arc::clone(&runtime.facts);
+        if let Some(known) = listeners.get(name) {
+            known.live.update(runtime);
             continue;
         }
         let Some(socket) = sockets.remove(name) else {
@@ -346,34 +350,24 @@ fn switch(
                 continue;
             }
         };
-        let (drain, drained) = watch::channel(false);
-        let http = Rc::new(RefCell::new(Rc::clone(&runtime.http)));
+        let (stop, stopped) = watch::channel(false);
+        let live = Rc::new(LiveListener::new(runtime));
         let place = Place {
             generation: Rc::clone(current),
-            http: Rc::clone(&http),
-            listener: Arc::clone(&runtime.facts),
-            drain: drained,
+            listener: Rc::clone(&live),
         };
-        accepting.spawn_local(accept_all(listener, place));
-        listeners.insert(
-            name.clone(),
-            Accepting {
-                http,
-                facts: Arc::clone(&runtime.facts),
-                drain,
-            },
-        );
+        accepting.spawn_local(accept_all(listener, place, stopped));
+        listeners.insert(name.clone(), Accepting { live, stop });
     }
 }
 
 /// Accepts until told to drain, and ends with the last connection.
-async fn accept_all(listener: TcpListener, place: Place) {
+async fn accept_all(listener: TcpListener, place: Place, mut stop: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
-    let mut drain = place.drain.clone();
     loop {
         tokio::select! {
             biased;
-            _ = drain.wait_for(|drain| *drain) => break,
+            _ = stop.wait_for(|stop| *stop) => break,
             (stream, peer) = listener::accept(&listener) => {
                 connections.spawn_local(connection::serve(stream, peer, place.clone()));
             }

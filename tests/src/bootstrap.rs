@@ -79,6 +79,89 @@ impl Bootstrap {
         self
     }
 
+    /// The last listener ends TLS: its chain has this `DownstreamTlsContext`.
+    #[must_use]
+    pub fn ends_tls(mut self, context: &Value) -> Self {
+        if let Some(listener) = self.listeners.last_mut() {
+            listener["filter_chains"][0]["transport_socket"] = tls("DownstreamTlsContext", context);
+        }
+        self
+    }
+
+    /// The last listener has one chain for each of these instead of its own: name, `FilterChainMatch`,
+    /// `DownstreamTlsContext` (null: plain). Each answers `GET /who` with its name.
+    #[must_use]
+    pub fn chains(mut self, chains: &[(&str, Value, Value)]) -> Self {
+        let Some(listener) = self.listeners.last_mut() else {
+            return self;
+        };
+        let own = listener["filter_chains"][0].take();
+        let chains = chains.iter().map(|(name, matches, context)| {
+            let mut chain = own.clone();
+            chain["name"] = (*name).into();
+            chain["filter_chain_match"] = matches.clone();
+            if !context.is_null() {
+                chain["transport_socket"] = tls("DownstreamTlsContext", context);
+            }
+            let host = &mut chain["filters"][0]["typed_config"]["route_config"]["virtual_hosts"][0];
+            let answer = json!({"status": 200, "body": {"inline_string": name}});
+            let who = json!({"match": {"path": "/who"}, "direct_response": answer});
+            if let Some(routes) = host["routes"].as_array_mut() {
+                routes.insert(0, who);
+            }
+            chain
+        });
+        listener["filter_chains"] = chains.collect();
+        listener["listener_filters"] = json!([{
+            "name": "envoy.filters.listener.tls_inspector",
+            "typed_config": {"@type": format!("{TYPES}extensions.filters.listener.tls_inspector.v3.TlsInspector")},
+        }]);
+        self
+    }
+
+    /// The last listener writes a line of this format per exchange, in its first chain.
+    #[must_use]
+    pub fn logs(mut self, path: &Path, format: &str) -> Self {
+        if let Some(listener) = self.listeners.last_mut() {
+            listener["filter_chains"][0]["filters"][0]["typed_config"]["access_log"] = json!([{
+                "name": "envoy.access_loggers.file",
+                "typed_config": {
+                    "@type": format!("{TYPES}extensions.access_loggers.file.v3.FileAccessLog"),
+                    "path": path,
+                    "log_format": {"text_format_source": {"inline_string": format!("{format}\n")}},
+                },
+            }]);
+        }
+        self
+    }
+
+    /// The last cluster begins TLS with this `UpstreamTlsContext`.
+    #[must_use]
+    pub fn begins_tls(mut self, context: &Value) -> Self {
+        if let Some(cluster) = self.clusters.last_mut() {
+            cluster["transport_socket"] = tls("UpstreamTlsContext", context);
+        }
+        self
+    }
+
+    /// The endpoint of the last cluster has this host name.
+    #[must_use]
+    pub fn called(mut self, name: &str) -> Self {
+        if let Some(cluster) = self.clusters.last_mut() {
+            let endpoint = &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+            endpoint["hostname"] = name.into();
+        }
+        self
+    }
+
+    /// With the listeners and clusters of `other` as well.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.listeners.extend(other.listeners);
+        self.clusters.extend(other.clusters);
+        self
+    }
+
     /// The file.
     pub fn text(&self, admin: SocketAddr) -> String {
         let file = json!({
@@ -115,6 +198,12 @@ pub fn wasm_filter(name: &str, module: &Path, configuration: &Value) -> Value {
 /// A route of everything to `cluster`.
 pub fn all_to(cluster: &str) -> Value {
     json!([{"match": {"prefix": "/"}, "route": {"cluster": cluster}}])
+}
+
+fn tls(context: &str, fields: &Value) -> Value {
+    let mut typed = fields.clone();
+    typed["@type"] = format!("{TYPES}extensions.transport_sockets.tls.v3.{context}").into();
+    json!({"name": "envoy.transport_sockets.tls", "typed_config": typed})
 }
 
 fn socket(address: SocketAddr) -> Value {

@@ -21,6 +21,8 @@ pub mod client;
 
 pub mod bootstrap;
 
+pub mod certificates;
+
 pub mod proxy;
 
 pub mod status;

@@ -191,6 +191,14 @@ fn decode(value: &bootstrap::Bootstrap) -> Result<Bootstrap, Invalid> {
         let reason = format!("there is no static cluster `{}`", ads.cluster);
         return Err(Invalid::new(path, reason));
     }
+    if let Some(ads) = &dynamic.ads
+        && let Some(index) = clusters.iter().position(|cluster| cluster.name == ads.cluster)
+        && clusters[index].tls.is_some()
+    {
+        let path = format!("static_resources.clusters[{index}].transport_socket");
+        let reason = "TLS to the server of ads_config is not supported by this version";
+        return Err(Invalid::new(path, reason));
+    }
     Ok(Bootstrap {
         node: value.node.as_ref().map(decode_node).unwrap_or_default(),
         listeners,

@@ -14,7 +14,7 @@ use crate::pb::cluster::cluster::{
 use crate::pb::{cluster, core, protobuf};
 use crate::strict::Fields;
 use crate::wire::{self, Within, enumeration, required, required_text, uint32};
-use crate::{endpoint, upstream_protocol};
+use crate::{endpoint, tls, upstream_protocol};
 
 /// What is read of the messages below.
 pub(crate) const FIELDS: &[Fields] = &[
@@ -88,7 +88,6 @@ pub(crate) const FIELDS: &[Fields] = &[
 )]
 pub(crate) fn decode(value: &cluster::Cluster) -> Result<Cluster, Invalid> {
     let name = required_text("name", &value.name)?;
-    wire::plain_socket(value.transport_socket.as_ref())?;
     let mut cluster = Cluster::new(name, decode_discovery(value)?);
     let protocol = upstream_protocol::decode(value)?;
     let common = protocol.common.unwrap_or_default();
@@ -118,6 +117,7 @@ pub(crate) fn decode(value: &cluster::Cluster) -> Result<Cluster, Invalid> {
         DnsLookupFamily::V4Preferred => DnsFamily::V4Preferred,
         DnsLookupFamily::All => DnsFamily::All,
     };
+    cluster.tls = tls::upstream(value.transport_socket.as_ref())?.map(Arc::new);
     Ok(cluster)
 }
 
@@ -168,6 +168,7 @@ pub(crate) fn encode(value: &Cluster) -> cluster::Cluster {
         circuit_breakers: (value.limits != Limits::default()).then(|| encode_limits(value.limits)),
         typed_extension_protocol_options: upstream_protocol::encode(value),
         dns_lookup_family: family.into(),
+        transport_socket: value.tls.as_ref().map(|tls| tls::from_upstream(tls)),
         ..Default::default()
     }
 }

@@ -15,6 +15,8 @@ pub mod transport;
 
 mod listener;
 
+mod chain_match;
+
 mod http;
 
 mod route;
@@ -26,6 +28,8 @@ mod retry;
 mod header_edits;
 
 mod matching;
+
+mod tls;
 
 mod cluster;
 

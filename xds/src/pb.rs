@@ -11,8 +11,10 @@ pub(crate) use envoy_types::pb::envoy::extensions::access_loggers::file::v3 as f
 pub(crate) use envoy_types::pb::envoy::extensions::access_loggers::stream::v3 as stream_log;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::http::router::v3 as router;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::http::wasm::v3 as wasm_filter;
+pub(crate) use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3 as tls_inspector;
 pub(crate) use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 pub(crate) use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3 as previous_hosts;
+pub(crate) use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
 pub(crate) use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream_http;
 pub(crate) use envoy_types::pb::envoy::extensions::wasm::v3 as wasm;
 pub(crate) use envoy_types::pb::envoy::service::discovery::v3 as discovery;

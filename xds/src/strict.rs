@@ -20,12 +20,14 @@ pub(crate) struct Fields {
 
 const TABLES: &[&[Fields]] = &[
     crate::listener::FIELDS,
+    crate::chain_match::FIELDS,
     crate::http::FIELDS,
     crate::route::FIELDS,
     crate::route_action::FIELDS,
     crate::retry::FIELDS,
     crate::header_edits::FIELDS,
     crate::matching::FIELDS,
+    crate::tls::FIELDS,
     crate::cluster::FIELDS,
     crate::upstream_protocol::FIELDS,
     crate::endpoint::FIELDS,

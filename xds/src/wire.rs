@@ -264,28 +264,6 @@ pub(crate) fn to_inline(bytes: &[u8]) -> core::DataSource {
     }
 }
 
-/// Refuses everything but plain TCP.
-pub(crate) fn plain_socket(socket: Option<&core::TransportSocket>) -> Result<(), Invalid> {
-    let Some(core::transport_socket::ConfigType::TypedConfig(config)) =
-        socket.and_then(|socket| socket.config_type.as_ref())
-    else {
-        return match socket {
-            Some(socket) if socket.name != "envoy.transport_sockets.raw_buffer" => Err(Invalid::new(
-                "transport_socket.name",
-                format!("`{}` is not supported by this version", socket.name),
-            )),
-            _ => Ok(()),
-        };
-    };
-    if config.type_url.ends_with(".RawBuffer") {
-        return Ok(());
-    }
-    Err(Invalid::new(
-        "transport_socket.typed_config",
-        format!("`{}` is not supported by this version", config.type_url),
-    ))
-}
-
 /// A `Struct` as JSON; whole numbers without a fraction.
 pub(crate) fn struct_to_json(value: &protobuf::Struct) -> serde_json::Value {
     value

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use leno_model::access_log::{AccessLog, Format, Line, Sink};
 use leno_model::http::{HttpConnectionManager, RouteSource};
-use leno_model::listener::{Direction, FilterChain, Listener, NetworkFilter};
+use leno_model::listener::{Direction, FilterChain, Listener};
 use leno_model::route::{
     Forward, HeaderEdits, PathMatch, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
 };
@@ -335,16 +335,9 @@ impl Context<'_> {
         translation.snapshot.listeners.insert(
             name.clone(),
             Arc::new(Listener {
-                name,
-                address,
-                filter_chains: vec![FilterChain {
-                    name: String::new(),
-                    network: NetworkFilter::Http(Arc::new(manager)),
-                }],
-                stat_prefix: String::new(),
                 direction,
                 per_connection_buffer_limit: BUFFER_LIMIT,
-                access_log: Vec::new(),
+                ..Listener::new(name, address, FilterChain::http(manager))
             }),
         );
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::http::headers::Headers;
 use crate::http::message::Protocol;
 use crate::reply::Flags;
+use crate::tls::session::Session;
 
 /// One exchange, over or (for header edits) under way. Empty texts are values that are not there.
 #[derive(Clone, Copy)]
@@ -58,6 +59,8 @@ pub struct ExchangeRecord<'a> {
     pub server_name: &'a str,
     /// The name of the filter chain.
     pub filter_chain: &'a str,
+    /// Of the downstream; `None` for plain TCP.
+    pub tls: Option<&'a Session>,
     /// What filters stored: appends the value of a name, or says that there is none.
     pub filter_state: Option<&'a FilterState>,
 }
@@ -127,6 +130,7 @@ impl<'a> ExchangeRecord<'a> {
             exchange_id: 0,
             server_name: "",
             filter_chain: "",
+            tls: None,
             filter_state: None,
         }
     }

@@ -21,6 +21,8 @@ pub enum Operator {
     Text(Text),
     /// An address.
     Address(Address, Show),
+    /// `DOWNSTREAM_TLS_...`, `DOWNSTREAM_PEER_...`, `DOWNSTREAM_LOCAL_...`.
+    Tls(Tls),
     /// `GRPC_STATUS`.
     GrpcStatus(GrpcStyle),
     /// `FILTER_STATE`.
@@ -76,6 +78,33 @@ pub enum Text {
     UniqueId,
     FilterChainName,
     ServerName,
+}
+
+/// What of a TLS connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// As `TLSv1.3`.
+    Version,
+    /// OpenSSL's name.
+    Cipher,
+    /// Of the client's certificate.
+    Peer(Told),
+    /// Of the certificate that the client was shown.
+    Own(Told),
+}
+
+/// What of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named as the operators are")]
+pub enum Told {
+    Subject,
+    Issuer,
+    Serial,
+    Fingerprint256,
+    UriSan,
+    DnsSan,
+    IpSan,
+    EmailSan,
 }
 
 /// Whose address.
@@ -145,6 +174,7 @@ impl Operator {
             name => number(name)
                 .map(Self::Number)
                 .or_else(|| text(name).map(Self::Text))
+                .or_else(|| tls(name).map(Self::Tls))
                 .or_else(|| address(name))
                 .ok_or_else(|| format!("unknown or unsupported operator %{name}%")),
         }
@@ -212,6 +242,32 @@ fn text(name: &str) -> Option<Text> {
         "REQUESTED_SERVER_NAME" => Text::ServerName,
         _ => return None,
     })
+}
+
+fn tls(name: &str) -> Option<Tls> {
+    let name = name.strip_prefix("DOWNSTREAM_")?;
+    match name {
+        "TLS_VERSION" => return Some(Tls::Version),
+        "TLS_CIPHER" => return Some(Tls::Cipher),
+        _ => {}
+    }
+    let (whose, told): (fn(Told) -> Tls, &str) =
+        match (name.strip_prefix("PEER_"), name.strip_prefix("LOCAL_")) {
+            (Some(told), _) => (Tls::Peer, told),
+            (None, Some(told)) => (Tls::Own, told),
+            (None, None) => return None,
+        };
+    Some(whose(match told {
+        "SUBJECT" => Told::Subject,
+        "ISSUER" => Told::Issuer,
+        "SERIAL" => Told::Serial,
+        "FINGERPRINT_256" => Told::Fingerprint256,
+        "URI_SAN" => Told::UriSan,
+        "DNS_SAN" => Told::DnsSan,
+        "IP_SAN" => Told::IpSan,
+        "EMAIL_SAN" => Told::EmailSan,
+        _ => return None,
+    }))
 }
 
 fn address(name: &str) -> Option<Operator> {

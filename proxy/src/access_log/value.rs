@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use crate::access_log::exchange_record::ExchangeRecord;
 use crate::access_log::moment;
-use crate::access_log::operator::{Address, Fields, GrpcStyle, Number, Operator, Show, Text};
+use crate::access_log::operator::{Address, Fields, GrpcStyle, Number, Operator, Show, Text, Tls, Told};
 use crate::forwarding;
 use crate::http::headers::Headers;
 use crate::http::message::Protocol;
 use crate::reply::Flags;
+use crate::tls::session::Session;
 
 /// What was appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,9 @@ pub fn write(operator: &Operator, record: &ExchangeRecord<'_>, out: &mut Vec<u8>
         Operator::Number(which) => number(number_of(*which, record), out),
         Operator::Text(which) => text_of(*which, record, out),
         Operator::Address(whose, show) => address(address_of(*whose, record), *show, out),
+        Operator::Tls(what) => record
+            .tls
+            .map_or(Kind::Missing, |session| tls(*what, session, out)),
         Operator::GrpcStatus(style) => grpc_status(record, *style, out),
         Operator::FilterState(name) => match record.filter_state {
             Some(state) if state(name, out) => Kind::Text,
@@ -156,6 +160,31 @@ fn text_of(which: Text, record: &ExchangeRecord<'_>, out: &mut Vec<u8>) -> Kind 
         Text::ServerName => record.server_name,
     };
     text(value.as_bytes(), out)
+}
+
+fn tls(what: Tls, session: &Session, out: &mut Vec<u8>) -> Kind {
+    let (certificate, told) = match what {
+        Tls::Version => return text(session.version.as_bytes(), out),
+        Tls::Cipher => return text(session.cipher.as_bytes(), out),
+        Tls::Peer(told) => (&session.peer, told),
+        Tls::Own(told) => (&session.own, told),
+    };
+    let Some(certificate) = certificate else {
+        return Kind::Missing;
+    };
+    match told {
+        Told::Subject => text(certificate.subject.as_bytes(), out),
+        Told::Issuer => text(certificate.issuer.as_bytes(), out),
+        Told::Serial => text(certificate.serial.as_bytes(), out),
+        Told::Fingerprint256 => text(certificate.sha256.as_bytes(), out),
+        Told::UriSan => text(certificate.uris.join(",").as_bytes(), out),
+        Told::DnsSan => text(certificate.dns_names.join(",").as_bytes(), out),
+        Told::EmailSan => text(certificate.emails.join(",").as_bytes(), out),
+        Told::IpSan => {
+            let addresses: Vec<_> = certificate.addresses.iter().map(ToString::to_string).collect();
+            text(addresses.join(",").as_bytes(), out)
+        }
+    }
 }
 
 fn protocol(protocol: Protocol) -> &'static str {

@@ -170,7 +170,7 @@ fn inline_routes(state: &State) -> Vec<Value> {
     let Resource::Listener(listener) = &state.resource else {
         return Vec::new();
     };
-    let managers = listener.filter_chains.iter().map(|chain| {
+    let managers = listener.chains().map(|chain| {
         let NetworkFilter::Http(manager) = &chain.network;
         manager
     });
@@ -232,11 +232,24 @@ fn resource(resource: &Resource) -> Value {
     value
 }
 
+/// As Envoy does with everything that its API calls sensitive.
+fn redact_key(source: &mut Map<String, Value>) {
+    for (name, field) in source {
+        match name.as_str() {
+            "filename" => {}
+            // Base64, as the bytes themselves would be.
+            "inline_bytes" => *field = "W3JlZGFjdGVkXQ==".into(),
+            _ => *field = "[redacted]".into(),
+        }
+    }
+}
+
 fn redact(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, field) in fields {
                 match field {
+                    Value::Object(source) if name == "private_key" => redact_key(source),
                     Value::String(text) if name == "inline_bytes" && text.len() > LONGEST_INLINE => {
                         REDACTED.clone_into(text);
                     }

@@ -161,6 +161,7 @@ pub(crate) fn exchange() -> Rc<ExchangeState> {
         source: address("10.0.0.1:4000"),
         destination: address("10.0.0.2:80"),
         server_name: String::new(),
+        tls: None,
         listener: Arc::new(ListenerFacts::default()),
         node: Arc::new(Node::default()),
     };

@@ -23,6 +23,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 
 use crate::config::plan::ClusterPlan;
+use crate::http::io::Io;
+use crate::http::message::Protocol;
 
 /// The largest module; as the limit of registry downloads.
 const MAX_SIZE: usize = 256 << 20;
@@ -191,7 +193,7 @@ async fn from_source(remote: &RemoteCode, timeout: Duration) -> Result<Bytes, Fa
     Ok(module.bytes)
 }
 
-/// Asks one endpoint of the cluster, picked at random, with plain HTTP.
+/// Asks one endpoint of the cluster, picked at random.
 async fn from_cluster(uri: &str, cluster: &ClusterPlan) -> Result<Bytes, Failure> {
     let uri: Uri = uri
         .parse()
@@ -202,9 +204,22 @@ async fn from_cluster(uri: &str, cluster: &ClusterPlan) -> Result<Bytes, Failure
         Host::Socket(address) => TcpStream::connect(address).await,
         Host::Name { name, port } => TcpStream::connect((name.as_str(), *port)).await,
     };
-    let io = TokioIo::new(stream.map_err(|error| format!("cannot connect to its cluster: {error}"))?);
+    let failed = |error: std::io::Error| format!("cannot connect to its cluster: {error}");
+    let stream = stream.map_err(failed)?;
     let is_http2 = cluster.cluster.protocol == UpstreamProtocol::Http2;
     let request = request(&uri, is_http2).map_err(Failure::Final)?;
+    let protocol = if is_http2 {
+        Protocol::Http2
+    } else {
+        Protocol::Http11
+    };
+    let io = TokioIo::new(match &cluster.tls {
+        None => Io::Tcp(stream),
+        Some(tls) => {
+            let secured = tls.connect(stream, host_name(host), protocol).await;
+            Io::Tls(Box::new(secured.map_err(failed)?.into()))
+        }
+    });
     let broken = |error: hyper::Error| Failure::Again(format!("the connection broke: {error}"));
     let response = if is_http2 {
         let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
@@ -241,6 +256,13 @@ fn request(uri: &Uri, is_http2: bool) -> Result<Request<Empty<Bytes>>, String> {
     request
         .body(Empty::new())
         .map_err(|error| format!("not a URI that can be asked for: {error}"))
+}
+
+fn host_name(host: &Host) -> &str {
+    match host {
+        Host::Name { name, .. } => name,
+        Host::Socket(_) => "",
+    }
 }
 
 fn hosts(cluster: &ClusterPlan) -> Vec<Host> {
@@ -317,6 +339,7 @@ mod tests {
         };
         Arc::new(ClusterPlan {
             cluster: Arc::new(Cluster::new("c", Discovery::Static(Arc::new(endpoints)))),
+            tls: None,
             endpoints: None,
         })
     }

@@ -15,6 +15,8 @@ use leno_model::listener::Listener;
 
 use crate::filters::Prepared;
 use crate::router::RouteTable;
+use crate::tls::client::ClientTls;
+use crate::tls::server::ServerTls;
 
 /// Everything that a worker runs. `F` is a filter ready to start, `R` a table of routes ready to select from; both
 /// are parameters only so that the bookkeeping above them can be tested without a Wasm engine.
@@ -33,8 +35,10 @@ pub struct Plan<F = Arc<Prepared>, R = Arc<RouteTable>> {
 pub struct ListenerPlan<F = Arc<Prepared>, R = Arc<RouteTable>> {
     /// As the model has it.
     pub listener: Arc<Listener>,
-    /// One for each of [`Listener::filter_chains`], in their order.
+    /// One for each of [`Listener::chains`], in their order.
     pub chains: Vec<ChainPlan<F, R>>,
+    /// The TLS of each of them; `None` for plain TCP.
+    pub tls: Vec<Option<Arc<ServerTls>>>,
 }
 
 /// What a filter chain ends in.
@@ -72,6 +76,8 @@ pub struct FilterPlan<F = Arc<Prepared>> {
 pub struct ClusterPlan {
     /// As the model has it.
     pub cluster: Arc<Cluster>,
+    /// `None`: plain TCP.
+    pub tls: Option<Arc<ClientTls>>,
     /// As EDS gave them; `None` when the cluster holds its own, or when EDS has not answered in time.
     pub endpoints: Option<Arc<LoadAssignment>>,
 }
@@ -92,9 +98,11 @@ impl<F: Same, R: Same> Same for ListenerPlan<F, R> {
     fn is_same(&self, other: &Self) -> bool {
         let chains = self.chains.iter().zip(&other.chains);
         let mut chains = chains.map(|(ChainPlan::Http(ours), ChainPlan::Http(theirs))| ours.is_same(theirs));
+        let mut tls = self.tls.iter().zip(&other.tls);
         *self.listener == *other.listener
             && self.chains.len() == other.chains.len()
             && chains.all(|same| same)
+            && tls.all(|(ours, theirs)| ours.as_ref().map(Arc::as_ptr) == theirs.as_ref().map(Arc::as_ptr))
     }
 }
 

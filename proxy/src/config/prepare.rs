@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use leno_model::filter::{FilterConfig, WasmCode, WasmFilter};
+use leno_model::invalid::Invalid;
 use leno_model::listener::{Listener, NetworkFilter};
 use leno_model::route::RouteConfiguration;
 use tokio::sync::{Semaphore, watch};
@@ -17,6 +18,8 @@ use crate::config::store::parts::{Part, Ready};
 use crate::filters::{self, Prepared};
 use crate::listener;
 use crate::router::RouteTable;
+use crate::tls::client::ClientTls;
+use crate::tls::server::ServerTls;
 
 /// Parts that are compiled at once. Compiling takes all processors by itself, and workers need them more.
 const COMPILING: usize = 2;
@@ -116,13 +119,21 @@ impl Preparer {
         // Counted before any of those that are asked for together begins.
         let running = match part {
             Part::Filter(_) => Some(Running::begin(&self.others)),
-            Part::Routes(_) | Part::Listener(_) => None,
+            Part::Routes(_) | Part::Listener(_) | Part::ServerTls(_) | Part::ClientTls(_) => None,
         };
         async move {
             match part {
                 Part::Filter(config) => this.filter(config, origin, running).await.map(Ready::Filter),
                 Part::Routes(routes) => this.routes(routes).await.map(Ready::Routes),
                 Part::Listener(listener) => this.listener(&listener).map(|()| Ready::Checked),
+                Part::ServerTls(context) => {
+                    let load = move || ServerTls::load(&context).map(Arc::new).map_err(of_socket);
+                    this.on_a_thread(load).await.map(Ready::ServerTls)
+                }
+                Part::ClientTls(context) => {
+                    let load = move || ClientTls::load(&context).map(Arc::new).map_err(of_socket);
+                    this.on_a_thread(load).await.map(Ready::ClientTls)
+                }
             }
         }
     }
@@ -246,7 +257,7 @@ impl Preparer {
             listener::check(address)
                 .map_err(|error| format!("address: cannot listen on {address}: {error}"))?;
         }
-        for chain in &listener.filter_chains {
+        for chain in listener.chains() {
             let NetworkFilter::Http(manager) = &chain.network;
             AccessLogger::new(&manager.access_log, &self.sinks).map_err(|refusal| refusal.to_string())?;
         }
@@ -273,6 +284,10 @@ fn absent(config: &FilterConfig) -> Result<Arc<Prepared>, String> {
     filters::absent(config)
         .map(Arc::new)
         .map_err(|refusal| refusal.to_string())
+}
+
+fn of_socket(refusal: Invalid) -> String {
+    refusal.within("transport_socket.typed_config").to_string()
 }
 
 fn of(wasm: &WasmFilter, reason: &str) -> String {

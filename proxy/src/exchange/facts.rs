@@ -10,6 +10,7 @@ use leno_model::endpoint::Locality;
 use leno_model::listener::Direction as Side;
 
 use crate::http::message::Protocol;
+use crate::tls::session::Session;
 
 /// A downstream connection. Shared by its exchanges.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Connection {
     pub destination: SocketAddr,
     /// The name that the client asked for in TLS; empty when there is none.
     pub server_name: String,
+    /// `None`: plain TCP.
+    pub tls: Option<Arc<Session>>,
     /// The listener it came in through.
     pub listener: Arc<ListenerFacts>,
     /// Who this proxy is.
@@ -29,7 +32,7 @@ pub struct Connection {
 }
 
 /// The part of a listener that filters may ask for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListenerFacts {
     /// Its name.
     pub name: String,

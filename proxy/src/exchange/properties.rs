@@ -17,11 +17,12 @@ use leno_model::listener::Direction as Side;
 use leno_sdk::host::{Direction, HostError};
 
 use crate::exchange::ExchangeState;
-use crate::exchange::facts::Facts;
+use crate::exchange::facts::{Connection, Facts};
 use crate::exchange::properties::encode::Value;
 use crate::filters::Identity;
 use crate::http::headers::Headers;
 use crate::reply::grpc_status_of;
+use crate::tls::certificate::Certificate;
 
 /// Appends the value of an attribute of an exchange, as the filter at this place of the chain sees it.
 pub(crate) fn of_exchange(
@@ -208,8 +209,36 @@ fn connection(state: &ExchangeState, group: &[u8], path: &[u8], out: &mut Vec<u8
         (b"source", _) => address(state.facts().client.unwrap_or(connection.source), path, out),
         (b"destination", _) => address(connection.destination, path, out),
         (_, b"id") => put(out, Value::Int(connection.id)),
-        (_, b"mtls") => put(out, Value::Bool(false)),
+        (_, b"mtls") => put(out, Value::Bool(peer_of(connection).is_some())),
         (_, b"requested_server_name") => put(out, Value::Text(connection.server_name.as_bytes())),
+        (_, b"tls_version") => put(out, Value::Text(connection.tls.as_ref()?.version.as_bytes())),
+        (_, b"sha256_peer_certificate_digest") => {
+            put(out, Value::Text(peer_of(connection)?.sha256.as_bytes()))
+        }
+        _ => {
+            let (certificate, what) = match path.strip_suffix(b"_peer_certificate") {
+                Some(what) => (peer_of(connection)?, what),
+                None => {
+                    let own = connection.tls.as_ref()?.own.as_deref();
+                    (own?, path.strip_suffix(b"_local_certificate")?)
+                }
+            };
+            put(out, Value::Text(told_by(certificate, what)?.as_bytes()))
+        }
+    }
+}
+
+/// What the client has shown.
+fn peer_of(connection: &Connection) -> Option<&Certificate> {
+    connection.tls.as_ref()?.peer.as_deref()
+}
+
+/// The first name of a kind, as Envoy has it.
+fn told_by<'a>(certificate: &'a Certificate, what: &[u8]) -> Option<&'a str> {
+    match what {
+        b"subject" => Some(&certificate.subject),
+        b"dns_san" => certificate.dns_names.first().map(String::as_str),
+        b"uri_san" => certificate.uris.first().map(String::as_str),
         _ => None,
     }
 }

@@ -35,6 +35,7 @@ enum Connection {
 struct Sniffer {
     io: Io,
     input: BytesMut,
+    codec: Codec,
     settings: Rc<ServerSettings>,
     deadline: Option<Instant>,
     draining: bool,
@@ -72,10 +73,20 @@ impl ServerConnection {
     /// Takes over a connection. Nothing is read before the first [`accept`](Self::accept).
     #[must_use]
     pub fn new(io: Io, settings: Rc<ServerSettings>) -> Self {
+        Self::agreed(io, settings, None)
+    }
+
+    /// The same where both sides may have agreed on a version: then the first bytes are not asked.
+    #[must_use]
+    pub fn agreed(io: Io, settings: Rc<ServerSettings>, version: Option<Codec>) -> Self {
         let deadline = settings.idle_timeout.map(|timeout| Instant::now() + timeout);
         let sniffer = Sniffer {
             io,
             input: BytesMut::new(),
+            codec: match settings.codec {
+                Codec::Auto => version.unwrap_or(Codec::Auto),
+                one => one,
+            },
             settings,
             deadline,
             draining: false,
@@ -140,7 +151,7 @@ enum Version {
 impl Sniffer {
     /// Waits for the first bytes, unless the listener speaks one version only. `None`: there are none.
     async fn version(&mut self) -> Result<Option<Version>, StreamError> {
-        match self.settings.codec {
+        match self.codec {
             Codec::Http1 => return Ok(Some(Version::H1)),
             Codec::Http2 => return Ok(Some(Version::H2)),
             Codec::Auto => {}

@@ -95,6 +95,7 @@ impl Story {
         record.exchange_id = state.id();
         record.server_name = &connection.server_name;
         record.filter_chain = &connection.listener.filter_chain;
+        record.tls = connection.tls.as_deref();
         read(&record);
     }
 

@@ -19,6 +19,7 @@ use super::{ClusterRuntime, OpenError};
 use crate::http::client::{H1Client, H2Client};
 use crate::http::io::Io;
 use crate::http::message::{Protocol, RequestHead};
+use crate::tls::stats::{cause, words};
 
 /// An endpoint with its pools.
 pub struct EndpointRuntime {
@@ -208,9 +209,9 @@ impl EndpointRuntime {
                 }
             };
             let slot = ConnectionSlot::take(self);
-            let (stream, local) = self.connect(cluster).await?;
+            let (io, local) = self.connect(cluster, Protocol::Http11).await?;
             slot.keep();
-            let client = H1Client::new(Io::Tcp(stream), cluster.settings());
+            let client = H1Client::new(io, cluster.settings());
             return Ok(Connection {
                 client,
                 local,
@@ -276,8 +277,8 @@ impl EndpointRuntime {
             (None, Some(shared)) => return Ok(shared),
             (None, None) => cluster.limits().first_connection(),
         };
-        let (stream, local) = self.connect(cluster).await?;
-        let client = H2Client::connect(Io::Tcp(stream), cluster.settings());
+        let (io, local) = self.connect(cluster, Protocol::Http2).await?;
+        let client = H2Client::connect(io, cluster.settings());
         let client = tokio::time::timeout(cluster.cluster().connect_timeout, client).await;
         let client = client
             .map_err(|_| OpenError::ConnectTimeout)?
@@ -296,26 +297,52 @@ impl EndpointRuntime {
         Ok(shared)
     }
 
-    async fn connect(&self, cluster: &ClusterRuntime) -> Result<(TcpStream, Option<SocketAddr>), OpenError> {
+    /// TCP, and TLS where the cluster wants it, within the cluster's time for both.
+    async fn connect(
+        &self,
+        cluster: &ClusterRuntime,
+        protocol: Protocol,
+    ) -> Result<(Io, Option<SocketAddr>), OpenError> {
         let stats = cluster.stats();
         stats.connections.inc();
-        let connecting = TcpStream::connect(self.address);
-        let stream = match tokio::time::timeout(cluster.cluster().connect_timeout, connecting).await {
-            Ok(Ok(stream)) => stream,
+        let connecting = async {
+            let stream = TcpStream::connect(self.address).await;
+            let stream = stream.map_err(|error| OpenError::Connect(system_text(&error)))?;
+            // Fails only for a connection that is dead already, which the first write will tell.
+            let _ = stream.set_nodelay(true);
+            let local = stream.local_addr().ok();
+            let Some(tls) = cluster.tls() else {
+                return Ok((Io::Tcp(stream), local));
+            };
+            // Boxed, because the state of a handshake is large and short-lived.
+            let handshake = Box::pin(tls.connect(stream, &self.hostname, protocol));
+            match handshake.await {
+                Ok(stream) => {
+                    stats.tls.done(stream.get_ref().1);
+                    Ok((Io::Tls(Box::new(stream.into())), local))
+                }
+                Err(error) => {
+                    stats.tls.failed(&error);
+                    let text = match cause(&error) {
+                        Some(reason) => format!("TLS_error: {}", words(reason)),
+                        None => system_text(&error),
+                    };
+                    Err(OpenError::Connect(text))
+                }
+            }
+        };
+        match tokio::time::timeout(cluster.cluster().connect_timeout, connecting).await {
+            Ok(Ok(connected)) => Ok(connected),
             Ok(Err(error)) => {
                 stats.connect_fail.inc();
-                return Err(OpenError::Connect(system_text(&error)));
+                Err(error)
             }
             Err(_) => {
                 stats.connect_fail.inc();
                 stats.connect_timeout.inc();
-                return Err(OpenError::ConnectTimeout);
+                Err(OpenError::ConnectTimeout)
             }
-        };
-        // Fails only for a connection that is dead already, which the first write will tell.
-        let _ = stream.set_nodelay(true);
-        let local = stream.local_addr().ok();
-        Ok((stream, local))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a cluster counts on one worker, under Envoy's names.
 
 use crate::stats::{Counter, Gauge, Histogram, Registry};
+use crate::tls::stats::TlsStats;
 
 /// `cluster.<name>.*`.
 pub struct ClusterStats {
@@ -38,6 +39,8 @@ pub struct ClusterStats {
     pub time: Histogram,
     /// `membership_total`.
     pub members: Gauge,
+    /// `ssl.*`.
+    pub tls: TlsStats,
 }
 
 impl ClusterStats {
@@ -63,6 +66,7 @@ impl ClusterStats {
             none_healthy: counter("upstream_cx_none_healthy"),
             time: registry.histogram(&format!("cluster.{cluster}.upstream_rq_time"), &tags),
             members: gauge("membership_total"),
+            tls: TlsStats::new(registry, &format!("cluster.{cluster}"), &tags),
         }
     }
 

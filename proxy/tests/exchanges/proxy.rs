@@ -9,7 +9,7 @@ use leno_model::cluster::{Cluster, Discovery, UpstreamProtocol};
 use leno_model::endpoint::{Endpoint, Host, LoadAssignment, LocalityEndpoints};
 use leno_model::filter::{FailurePolicy, FilterConfig, Router, WasmCode, WasmFilter, WasmVm};
 use leno_model::http::HttpConnectionManager;
-use leno_model::listener::{Direction, FilterChain, Listener, NetworkFilter};
+use leno_model::listener::{FilterChain, Listener};
 use leno_model::route::{
     FilterOverride, Forward, HeaderEdits, PathMatch, RetryOn, RetryPolicy, Route, RouteAction,
     RouteConfiguration, RouteMatch, TellsAttempts, VirtualHost,
@@ -198,18 +198,7 @@ impl Setup {
             virtual_hosts: vec![host],
             ..RouteConfiguration::default()
         };
-        let listener = Listener {
-            name: "main".to_owned(),
-            address,
-            filter_chains: vec![FilterChain {
-                name: String::new(),
-                network: NetworkFilter::Http(Arc::clone(&manager)),
-            }],
-            stat_prefix: String::new(),
-            direction: Direction::Unspecified,
-            per_connection_buffer_limit: 1 << 20,
-            access_log: Vec::new(),
-        };
+        let listener = Listener::new("main", address, FilterChain::http(Arc::clone(&manager)));
         let router = FilterPlan {
             name: "router".to_owned(),
             disabled: false,
@@ -225,10 +214,12 @@ impl Setup {
         let listener = ListenerPlan {
             listener: Arc::new(listener),
             chains: vec![ChainPlan::Http(http)],
+            tls: vec![None],
         };
         let clusters = clusters.into_iter().map(|cluster| {
             let plan = ClusterPlan {
                 cluster: Arc::new(cluster),
+                tls: None,
                 endpoints: None,
             };
             (plan.cluster.name.clone(), Arc::new(plan))

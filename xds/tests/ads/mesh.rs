@@ -9,7 +9,7 @@ use leno_model::cluster::{Cluster, Discovery};
 use leno_model::endpoint::{Endpoint, Host, LoadAssignment, LocalityEndpoints};
 use leno_model::filter::{DiscoveredFilter, FilterConfig, FilterSource, HttpFilter, Router};
 use leno_model::http::{HttpConnectionManager, RouteSource};
-use leno_model::listener::{Direction, FilterChain, Listener, NetworkFilter};
+use leno_model::listener::{Direction, FilterChain, Listener};
 use leno_model::route::{
     Forward, HeaderEdits, PathMatch, Route, RouteAction, RouteConfiguration, RouteMatch, Target, VirtualHost,
 };
@@ -98,21 +98,14 @@ fn listener(name: &str, routes: &str, filter: &str, app: u8) -> Listener {
         source: FilterSource::Inline(Arc::new(FilterConfig::Router(Router::default()))),
         disabled: false,
     };
+    let chain = FilterChain::http(HttpConnectionManager {
+        routes: RouteSource::Discovered(routes.to_owned()),
+        filters: vec![discovered, router],
+        ..HttpConnectionManager::default()
+    });
     Listener {
-        name: name.to_owned(),
-        address: ([127, 0, 0, 1], 1000 + u16::from(app)).into(),
-        filter_chains: vec![FilterChain {
-            name: String::new(),
-            network: NetworkFilter::Http(Arc::new(HttpConnectionManager {
-                routes: RouteSource::Discovered(routes.to_owned()),
-                filters: vec![discovered, router],
-                ..HttpConnectionManager::default()
-            })),
-        }],
-        stat_prefix: String::new(),
         direction: Direction::Outbound,
-        per_connection_buffer_limit: 1 << 20,
-        access_log: Vec::new(),
+        ..Listener::new(name, ([127, 0, 0, 1], 1000 + u16::from(app)).into(), chain)
     }
 }
 

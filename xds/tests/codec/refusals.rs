@@ -109,15 +109,199 @@ fn text_that_is_no_yaml_is_refused() {
     assert!(error.reason.starts_with("not well-formed JSON"), "{error}");
 }
 
+/// The transport socket with this context.
+fn tls(context: &str, fields: &str) -> String {
+    format!(
+        "transport_socket: {{name: envoy.transport_sockets.tls, typed_config: {{\"@type\": \
+         type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.{context}, {fields}}}}}"
+    )
+}
+
 #[test]
-fn tls_is_refused_by_its_type() {
-    let socket = "transport_socket: {name: envoy.transport_sockets.tls, typed_config: {\"@type\": \
-                  type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext}}";
+fn tls_of_clusters_is_refused_where_it_is_wrong() {
+    let check = |socket: &str, path: &str, words: &str| {
+        let cluster = format!("{{name: a, load_assignment: {{cluster_name: a}}, {socket}}}");
+        check(Kind::Cluster, &cluster, path, words);
+    };
+    let upstream = |fields: &str, path: &str, words: &str| {
+        let path = format!("transport_socket.typed_config.{path}");
+        check(&tls("UpstreamTlsContext", fields), &path, words);
+    };
+    let common = |fields: &str, path: &str, words: &str| {
+        upstream(
+            &format!("common_tls_context: {{{fields}}}"),
+            &format!("common_tls_context.{path}"),
+            words,
+        );
+    };
     check(
-        Kind::Cluster,
-        &format!("{{name: a, load_assignment: {{cluster_name: a}}, {socket}}}"),
+        &tls("DownstreamTlsContext", ""),
         "transport_socket.typed_config",
-        "UpstreamTlsContext` is not supported by this version",
+        "DownstreamTlsContext` is not supported here",
+    );
+    check(
+        "transport_socket: {name: envoy.transport_sockets.tls}",
+        "transport_socket.typed_config",
+        "is required",
+    );
+    check(
+        "transport_socket: {name: envoy.transport_sockets.quic}",
+        "transport_socket.name",
+        "`envoy.transport_sockets.quic` is not supported",
+    );
+    upstream(
+        "auto_sni_san_validation: true",
+        "auto_sni_san_validation",
+        "without common_tls_context.validation_context.trusted_ca nothing is validated",
+    );
+    upstream(
+        "allow_renegotiation: true",
+        "allow_renegotiation",
+        "not supported",
+    );
+    common(
+        "tls_params: {cipher_suites: [a]}",
+        "tls_params.cipher_suites",
+        "not supported",
+    );
+    common(
+        "tls_params: {tls_minimum_protocol_version: TLSv1_1}",
+        "tls_params.tls_minimum_protocol_version",
+        "TLSv1_1 is not spoken",
+    );
+    common(
+        "tls_params: {tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_2}",
+        "tls_params.tls_minimum_protocol_version",
+        "is above tls_maximum_protocol_version",
+    );
+    common("alpn_protocols: [h2, \"\"]", "alpn_protocols[1]", "has 0 bytes");
+    common(
+        "validation_context_sds_secret_config: {name: a, sds_config: {ads: {}}}",
+        "validation_context_sds_secret_config",
+        "not supported by this version",
+    );
+    common(
+        "validation_context: {crl: {filename: a}}",
+        "validation_context.crl",
+        "without trusted_ca anybody can make such a certificate",
+    );
+    let names = "validation_context: {trusted_ca: {filename: a}, match_typed_subject_alt_names: [{";
+    let name = "validation_context.match_typed_subject_alt_names[0]";
+    common(
+        &format!("{names}matcher: {{exact: a}}}}]}}"),
+        &format!("{name}.san_type"),
+        "is required",
+    );
+    common(
+        &format!("{names}san_type: OTHER_NAME, matcher: {{exact: a}}}}]}}"),
+        &format!("{name}.san_type"),
+        "OTHER_NAME is not supported",
+    );
+    common(
+        &format!("{names}san_type: URI}}]}}"),
+        &format!("{name}.matcher"),
+        "is required",
+    );
+    let pair = "{certificate_chain: {filename: a}, private_key: {filename: a}}";
+    common(
+        &format!("tls_certificates: [{pair}, {pair}]"),
+        "tls_certificates",
+        "a client shows at most one, found 2",
+    );
+    common(
+        "tls_certificates: [{certificate_chain: {filename: a}}]",
+        "tls_certificates[0].private_key",
+        "is required",
+    );
+    common(
+        "tls_certificates: [{certificate_chain: {environment_variable: a}, private_key: {filename: a}}]",
+        "tls_certificates[0].certificate_chain.environment_variable",
+        "not supported",
+    );
+}
+
+#[test]
+fn filter_chains_are_refused_where_they_are_wrong() {
+    let manager = "filters: [{name: h, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network.\
+                   http_connection_manager.v3.HttpConnectionManager, route_config: {}, http_filters: [";
+    let filters = format!("{manager}{ROUTER}]}}}}]");
+    let pair = "{certificate_chain: {filename: a}, private_key: {filename: a}}";
+    let socket = tls(
+        "DownstreamTlsContext",
+        &format!("common_tls_context: {{tls_certificates: [{pair}]}}"),
+    );
+    let check = |fields: &str, path: &str, words: &str| {
+        let text = format!("{{address: {{socket_address: {{address: 1.2.3.4, port_value: 1}}}}, {fields}}}");
+        check(Kind::Listener, &text, path, words);
+    };
+    let chain = |matches: &str| format!("{{filter_chain_match: {{{matches}}}, {filters}, {socket}}}");
+    let one = |matches: &str, path: &str, words: &str| {
+        check(
+            &format!("filter_chains: [{}]", chain(matches)),
+            &format!("filter_chains[0].filter_chain_match.{path}"),
+            words,
+        );
+    };
+    check("filter_chains: []", "filter_chains", "at least one is required");
+    one(
+        "server_names: [\"*\"]",
+        "server_names[0]",
+        "`*` is neither a name nor `*.` and the end of one",
+    );
+    one(
+        "server_names: [a, \"b.*\"]",
+        "server_names[1]",
+        "is neither a name",
+    );
+    one(
+        "destination_port: 0",
+        "destination_port",
+        "0 is not between 1 and 65535",
+    );
+    one(
+        "transport_protocol: quic",
+        "transport_protocol",
+        "`quic` is not supported",
+    );
+    one(
+        "transport_protocol: raw_buffer",
+        "transport_protocol",
+        "takes no `raw_buffer` connections",
+    );
+    one("source_type: EXTERNAL", "source_type", "not supported");
+    check(
+        &format!(
+            "filter_chains: [{}, {}]",
+            chain("server_names: [a, b]"),
+            chain("server_names: [c, B]")
+        ),
+        "filter_chains[1].filter_chain_match",
+        "takes connections that [0] takes as well",
+    );
+    check(
+        &format!("filter_chains: [{{filter_chain_match: {{server_names: [a]}}, {filters}}}]"),
+        "filter_chains[0].filter_chain_match.server_names",
+        "only a chain with a TLS transport_socket can take such connections",
+    );
+    check(
+        &format!("default_filter_chain: {}", chain("server_names: [a]")),
+        "default_filter_chain.filter_chain_match",
+        "has no meaning on the default chain",
+    );
+    let empty = tls("DownstreamTlsContext", "common_tls_context: {}");
+    check(
+        &format!("filter_chains: [{{{filters}, {empty}}}]"),
+        "filter_chains[0].transport_socket.typed_config.common_tls_context.tls_certificates",
+        "a server needs at least one",
+    );
+    check(
+        &format!(
+            "filter_chains: [{}], listener_filters: [{{name: p, typed_config: {{\"@type\": type.googleapis.com/\
+             envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector, enable_ja3_fingerprinting: true}}}}]",
+            chain("")
+        ),
+        "listener_filters[0].typed_config.enable_ja3_fingerprinting",
+        "not supported",
     );
 }
 
@@ -135,12 +319,6 @@ fn listeners_are_refused_where_they_are_wrong() {
         "{address: {socket_address: {address: 1.2.3.4, port_value: 70000}}}",
         "address.socket_address.port_value",
         "above 65535",
-    );
-    check(
-        Kind::Listener,
-        "{address: {socket_address: {address: 1.2.3.4, port_value: 1}}, filter_chains: [{filter_chain_match: {server_names: [a]}}]}",
-        "filter_chains[0].filter_chain_match",
-        "not supported",
     );
     let tcp = "{address: {socket_address: {address: 1.2.3.4, port_value: 1}}, filter_chains: [{filters: [{name: t, \
                typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, cluster: a}}]}]}";

@@ -13,12 +13,16 @@ use leno_model::filter::{
     WasmFilter, WasmVm,
 };
 use leno_model::http::{Codec, HttpConnectionManager, RouteSource, ServerHeader};
-use leno_model::listener::{Direction, FilterChain, Listener, NetworkFilter};
+use leno_model::listener::{ChainMatch, Direction, FilterChain, Listener, NetworkFilter, TransportProtocol};
 use leno_model::matching::{Fraction, HeaderMatch, HeaderValueMatch, Pattern, QueryMatch, StringMatch};
 use leno_model::route::{
     AppendAction, DirectResponse, FilterOverride, Forward, HeaderEdit, HeaderEdits, HostRewrite, PathMatch,
     PathRewrite, Redirect, RedirectPath, RetryOn, RetryPolicy, Route, RouteAction, RouteConfiguration,
     RouteMatch, Target, TellsAttempts, VirtualHost, WeightedCluster,
+};
+use leno_model::tls::{
+    CommonTls, DataSource, DownstreamTls, NameKind, NameMatch, TlsCertificate, TlsVersion, UpstreamTls,
+    Validation,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -534,33 +538,161 @@ fn manager() -> impl Strategy<Value = HttpConnectionManager> {
         )
 }
 
+fn source() -> impl Strategy<Value = DataSource> {
+    prop_oneof![
+        "/[a-z]{1,8}".prop_map(|path| DataSource::File(path.into())),
+        text().prop_map(|text| DataSource::Inline(text.into_bytes().into())),
+        vec(any::<u8>(), 0..8).prop_map(|bytes| DataSource::Inline(bytes.into())),
+    ]
+}
+
+fn validation() -> impl Strategy<Value = Validation> {
+    let kind = select(vec![NameKind::Email, NameKind::Dns, NameKind::Uri, NameKind::Ip]);
+    let value = string_match().prop_filter("no name is empty", |value| {
+        value.pattern != Pattern::Exact(String::new())
+    });
+    let name = (kind, value).prop_map(|(kind, value)| NameMatch { kind, value });
+    let trust = (source(), vec(name, 0..3), option::of(source()), any::<bool>());
+    let trust = trust.prop_map(|(ca, names, revoked, revoked_leaf_only)| Validation {
+        trusted_ca: Some(ca),
+        names,
+        revoked,
+        revoked_leaf_only,
+    });
+    prop_oneof![Just(Validation::default()), trust]
+}
+
+/// With this many certificates.
+fn common_tls(certificates: std::ops::Range<usize>) -> impl Strategy<Value = CommonTls> {
+    let certificate = (source(), source()).prop_map(|(chain, key)| TlsCertificate { chain, key });
+    let versions = select(vec![
+        (TlsVersion::V1_2, TlsVersion::V1_2),
+        (TlsVersion::V1_2, TlsVersion::V1_3),
+        (TlsVersion::V1_3, TlsVersion::V1_3),
+    ]);
+    let protocols = vec("[a-z0-9/.]{1,8}", 0..3);
+    (
+        vec(certificate, certificates),
+        option::of(validation()),
+        protocols,
+        versions,
+    )
+        .prop_map(
+            |(certificates, validation, protocols, (oldest, newest))| CommonTls {
+                certificates,
+                validation,
+                protocols,
+                oldest,
+                newest,
+            },
+        )
+}
+
+fn downstream_tls() -> impl Strategy<Value = Arc<DownstreamTls>> {
+    let flags = any::<[bool; 2]>();
+    (common_tls(1..3), flags).prop_map(|(common, [require_client_certificate, session_tickets])| {
+        Arc::new(DownstreamTls {
+            common,
+            require_client_certificate,
+            session_tickets,
+        })
+    })
+}
+
+fn upstream_tls() -> impl Strategy<Value = Arc<UpstreamTls>> {
+    let flags = any::<[bool; 2]>();
+    (common_tls(0..2), text(), flags).prop_map(|(common, server_name, [endpoint_name, verify])| {
+        let validation = common.validation.as_ref();
+        let trusts = validation.is_some_and(|validation| validation.trusted_ca.is_some());
+        Arc::new(UpstreamTls {
+            common,
+            server_name,
+            endpoint_name,
+            verify_server_name: verify && trusts,
+        })
+    })
+}
+
+/// Of a chain without TLS: what else could be matched is not there.
+fn plain_match() -> impl Strategy<Value = ChainMatch> {
+    let transport = option::of(Just(TransportProtocol::RawBuffer));
+    (option::of(1..=u16::MAX), transport).prop_map(|(destination_port, transport)| ChainMatch {
+        destination_port,
+        transport,
+        ..ChainMatch::default()
+    })
+}
+
+fn tls_match() -> impl Strategy<Value = ChainMatch> {
+    let name = prop_oneof!["[a-z]{1,4}", "\\*\\.[a-z]{1,4}"];
+    let transport = option::of(Just(TransportProtocol::Tls));
+    let protocols = vec("[a-z0-9/.]{1,8}", 0..2);
+    (option::of(1..=u16::MAX), vec(name, 0..3), transport, protocols).prop_map(
+        |(destination_port, server_names, transport, application_protocols)| ChainMatch {
+            destination_port,
+            server_names,
+            transport,
+            application_protocols,
+        },
+    )
+}
+
+fn chain() -> impl Strategy<Value = FilterChain> {
+    let socket = prop_oneof![
+        plain_match().prop_map(|matches| (matches, None)),
+        (tls_match(), downstream_tls()).prop_map(|(matches, tls)| (matches, Some(tls))),
+    ];
+    (text(), socket, option::of(time()), manager()).prop_map(
+        |(name, (matches, tls), handshake_timeout, manager)| FilterChain {
+            name,
+            matches,
+            tls,
+            handshake_timeout,
+            network: NetworkFilter::Http(Arc::new(manager)),
+        },
+    )
+}
+
 pub(crate) fn listener() -> impl Strategy<Value = Listener> {
     let direction = select(vec![
         Direction::Unspecified,
         Direction::Inbound,
         Direction::Outbound,
     ]);
-    let texts = (name(), text(), text());
+    // Chains of one listener differ in their ports here, so that no two take the same connection.
+    let more = option::of(chain()).prop_map(|chain| {
+        chain.map(|chain| FilterChain {
+            matches: ChainMatch::default(),
+            ..chain
+        })
+    });
+    let inspection = (any::<bool>(), option::of(time()));
     (
-        texts,
+        (name(), text()),
         socket(),
-        manager(),
+        (chain(), more),
         direction,
-        any::<u32>(),
+        (any::<u32>(), inspection),
         vec(access_log(), 0..2),
     )
         .prop_map(
-            |((name, stat_prefix, chain), address, manager, direction, limit, access_log)| Listener {
-                name,
-                address,
-                filter_chains: vec![FilterChain {
-                    name: chain,
-                    network: NetworkFilter::Http(Arc::new(manager)),
-                }],
-                stat_prefix,
-                direction,
-                per_connection_buffer_limit: limit,
-                access_log,
+            |((name, stat_prefix), address, (chain, more), direction, (limit, inspection), access_log)| {
+                let (inspects_tls, inspect_timeout) = inspection;
+                // What takes everything is another chain in half of the cases, and the default one in the others.
+                let twin = chain.matches == ChainMatch::default() || more.is_none() || inspects_tls;
+                let (other, default) = if twin { (None, more) } else { (more, None) };
+                Listener {
+                    name,
+                    address,
+                    filter_chains: [Some(chain), other].into_iter().flatten().collect(),
+                    default_filter_chain: default,
+                    inspects_tls,
+                    inspect_timeout,
+                    stat_prefix,
+                    direction,
+                    per_connection_buffer_limit: limit,
+                    access_log,
+                }
             },
         )
 }
@@ -657,8 +789,10 @@ pub(crate) fn cluster() -> impl Strategy<Value = Cluster> {
     });
     let limits = prop_oneof![Just(Limits::default()), limits];
     let times = (time(), option::of(time()), option::of(1..=u32::MAX));
-    (name(), discovery, balance, times, protocol, limits, family).prop_map(
-        |(name, discovery, balance, times, protocol, limits, dns_family)| Cluster {
+    let tls = option::of(upstream_tls());
+    (name(), discovery, balance, times, protocol, limits, family, tls).prop_map(
+        |(name, discovery, balance, times, protocol, limits, dns_family, tls)| Cluster {
+            tls,
             balance,
             connect_timeout: times.0,
             protocol,

@@ -106,7 +106,9 @@ async fn code_that_cannot_be_had_is_absent_only_where_the_proxy_starts_with_it()
     };
     let absent = |result: Result<Ready<Arc<Prepared>, Arc<RouteTable>>, String>| match result {
         Ok(Ready::Filter(prepared)) => Ok(prepared.is_absent()),
-        Ok(Ready::Routes(_) | Ready::Checked) => panic!("a filter"),
+        Ok(Ready::Routes(_) | Ready::Checked | Ready::ServerTls(_) | Ready::ClientTls(_)) => {
+            panic!("a filter")
+        }
         Err(reason) => Err(reason),
     };
     let serves = preparer(Addresses::Checked);

@@ -8,7 +8,11 @@ use leno_model::filter::{FilterConfig, FilterSource};
 use leno_model::http::RouteSource;
 use leno_model::listener::{Listener, NetworkFilter};
 use leno_model::route::{FilterOverride, RouteConfiguration};
+use leno_model::tls::{DownstreamTls, UpstreamTls};
 use leno_xds::resource::Resource;
+
+use crate::tls::client::ClientTls;
+use crate::tls::server::ServerTls;
 
 /// One thing to prepare.
 #[derive(Clone)]
@@ -19,6 +23,10 @@ pub enum Part {
     Routes(Arc<RouteConfiguration>),
     /// Check what only this proxy can know, such as whether its log files can be opened.
     Listener(Arc<Listener>),
+    /// Read certificates and keys of a filter chain.
+    ServerTls(Arc<DownstreamTls>),
+    /// Read certificates and keys of a cluster.
+    ClientTls(Arc<UpstreamTls>),
 }
 
 /// Names a part between [`Action::Prepare`](super::Action::Prepare) and [`Store::prepared`](super::Store::prepared).
@@ -33,12 +41,17 @@ pub enum Ready<F, R> {
     Routes(R),
     /// For [`Part::Listener`].
     Checked,
+    /// For [`Part::ServerTls`].
+    ServerTls(Arc<ServerTls>),
+    /// For [`Part::ClientTls`].
+    ClientTls(Arc<ClientTls>),
 }
 
 /// Everything that `resource` brings along itself.
 pub fn of(resource: &Resource) -> Vec<Part> {
     match resource {
-        Resource::Cluster(_) | Resource::LoadAssignment(_) => Vec::new(),
+        Resource::Cluster(cluster) => cluster.tls.iter().cloned().map(Part::ClientTls).collect(),
+        Resource::LoadAssignment(_) => Vec::new(),
         Resource::Filter { config, .. } => filter(config),
         Resource::RouteConfiguration(routes) => of_routes(routes),
         Resource::Listener(listener) => of_listener(listener),
@@ -63,7 +76,8 @@ pub fn overrides(routes: &RouteConfiguration) -> impl Iterator<Item = &FilterCon
 
 fn of_listener(listener: &Arc<Listener>) -> Vec<Part> {
     let mut parts = vec![Part::Listener(Arc::clone(listener))];
-    for chain in &listener.filter_chains {
+    for chain in listener.chains() {
+        parts.extend(chain.tls.iter().cloned().map(Part::ServerTls));
         let NetworkFilter::Http(manager) = &chain.network;
         match &manager.routes {
             RouteSource::Inline(routes) => parts.extend(of_routes(routes)),
@@ -101,7 +115,16 @@ impl Part {
             (Self::Filter(ours), Self::Filter(theirs)) => Arc::ptr_eq(ours, theirs) || ours == theirs,
             (Self::Routes(ours), Self::Routes(theirs)) => Arc::ptr_eq(ours, theirs) || ours == theirs,
             (Self::Listener(ours), Self::Listener(theirs)) => Arc::ptr_eq(ours, theirs) || ours == theirs,
-            (Self::Filter(_) | Self::Routes(_) | Self::Listener(_), _) => false,
+            (Self::ServerTls(ours), Self::ServerTls(theirs)) => Arc::ptr_eq(ours, theirs) || ours == theirs,
+            (Self::ClientTls(ours), Self::ClientTls(theirs)) => Arc::ptr_eq(ours, theirs) || ours == theirs,
+            (
+                Self::Filter(_)
+                | Self::Routes(_)
+                | Self::Listener(_)
+                | Self::ServerTls(_)
+                | Self::ClientTls(_),
+                _,
+            ) => false,
         }
     }
 }
@@ -184,6 +207,28 @@ impl<F: Clone, R: Clone> Parts<F, R> {
                     if Arc::ptr_eq(other, routes) || other == routes =>
                 {
                     Some(ready.clone())
+                }
+                _ => None,
+            })
+    }
+
+    pub(super) fn server_tls(&self, context: &Arc<DownstreamTls>) -> Option<Arc<ServerTls>> {
+        self.entries
+            .values()
+            .find_map(|entry| match (&entry.part, &entry.result) {
+                (Part::ServerTls(other), Some(Ok(Ready::ServerTls(ready)))) if other == context => {
+                    Some(Arc::clone(ready))
+                }
+                _ => None,
+            })
+    }
+
+    pub(super) fn client_tls(&self, context: &Arc<UpstreamTls>) -> Option<Arc<ClientTls>> {
+        self.entries
+            .values()
+            .find_map(|entry| match (&entry.part, &entry.result) {
+                (Part::ClientTls(other), Some(Ok(Ready::ClientTls(ready)))) if other == context => {
+                    Some(Arc::clone(ready))
                 }
                 _ => None,
             })

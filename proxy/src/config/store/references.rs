@@ -22,12 +22,16 @@ pub(super) fn check(resource: &Resource, known: &dyn Fn(&str) -> bool) -> Result
 }
 
 fn of_listener(listener: &Listener, known: &dyn Fn(&str) -> bool) -> Result<(), Invalid> {
-    for (index, chain) in listener.filter_chains.iter().enumerate() {
+    for (index, chain) in listener.chains().enumerate() {
         let NetworkFilter::Http(manager) = &chain.network;
         match &manager.routes {
             RouteSource::Inline(routes) if routes.validate_clusters != Some(false) => {
                 // The model holds exactly one network filter per chain.
-                let place = format!("filter_chains[{index}].filters[0].typed_config.route_config");
+                let chain = match listener.filter_chains.len() > index {
+                    true => format!("filter_chains[{index}]"),
+                    false => "default_filter_chain".to_owned(),
+                };
+                let place = format!("{chain}.filters[0].typed_config.route_config");
                 of_routes(routes, known).map_err(|refusal| refusal.within(&place))?;
             }
             RouteSource::Inline(_) | RouteSource::Discovered(_) => {}

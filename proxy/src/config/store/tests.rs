@@ -13,7 +13,7 @@ use leno_model::filter::{
     WasmVm,
 };
 use leno_model::http::{HttpConnectionManager, RouteSource};
-use leno_model::listener::{Direction, FilterChain, Listener, NetworkFilter};
+use leno_model::listener::{FilterChain, Listener, NetworkFilter};
 use leno_model::route::{
     Forward, HeaderEdits, PathMatch, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
 };
@@ -143,6 +143,7 @@ impl Bench {
             },
             Part::Routes(routes) => Ok(Ready::Routes(text(&routes.name))),
             Part::Listener(_) => Ok(Ready::Checked),
+            Part::ServerTls(_) | Part::ClientTls(_) => Err("there are no files here".to_owned()),
         };
         self.store.prepared(id, result, self.now);
     }
@@ -256,18 +257,8 @@ fn listener(name: &str, routes: &str, filter: HttpFilter) -> Resource {
         filters: vec![filter, router],
         ..HttpConnectionManager::default()
     };
-    Resource::Listener(Arc::new(Listener {
-        name: name.to_owned(),
-        address: "127.0.0.1:0".parse().unwrap(),
-        filter_chains: vec![FilterChain {
-            name: String::new(),
-            network: NetworkFilter::Http(Arc::new(manager)),
-        }],
-        stat_prefix: String::new(),
-        direction: Direction::Unspecified,
-        per_connection_buffer_limit: 1 << 20,
-        access_log: Vec::new(),
-    }))
+    let address = "127.0.0.1:0".parse().unwrap();
+    Resource::Listener(Arc::new(Listener::new(name, address, FilterChain::http(manager))))
 }
 
 fn configuration(name: &str) -> Arc<RouteConfiguration> {
@@ -615,10 +606,7 @@ fn forwarding(name: &str, address: &str, to: &str) -> Resource {
         routes: RouteSource::Inline(Arc::new(routes)),
         ..(**manager).clone()
     };
-    let chain = FilterChain {
-        name: String::new(),
-        network: NetworkFilter::Http(Arc::new(manager)),
-    };
+    let chain = FilterChain::http(manager);
     Resource::Listener(Arc::new(Listener {
         address: address.parse().unwrap(),
         filter_chains: vec![chain],

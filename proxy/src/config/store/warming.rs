@@ -90,7 +90,15 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
                     self.actions
                         .push(Action::Note(Note::TimedOut(Kind::Cluster, name.clone())));
                 }
+                let context = taken.resource.tls.as_ref();
+                let tls = context.map(|context| self.parts.client_tls(context));
+                // It was prepared before the cluster was taken; without it nothing may leave.
+                if matches!(tls, Some(None)) {
+                    slot.warming = Some((taken, until));
+                    continue;
+                }
                 let plan = ClusterPlan {
+                    tls: tls.flatten(),
                     cluster: Arc::clone(&taken.resource),
                     endpoints: endpoints.map(|taken| Arc::clone(&taken.resource)),
                 };
@@ -108,6 +116,7 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
                     .is_none_or(|before| !Arc::ptr_eq(before, &known.resource))
             {
                 *plan = Arc::new(ClusterPlan {
+                    tls: plan.tls.clone(),
                     cluster: Arc::clone(&taken.resource),
                     endpoints: Some(Arc::clone(&known.resource)),
                 });
@@ -158,13 +167,18 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
     /// The listener with everything that it names; `None` while something is missing. With `give_up`, routes that
     /// have not come are no routes, and defaults of filters serve.
     fn listener_plan(&self, listener: &Arc<Listener>, give_up: bool) -> Option<ListenerPlan<F, R>> {
-        let chains = listener.filter_chains.iter().map(|chain| {
+        let chains = listener.chains().map(|chain| {
             let NetworkFilter::Http(manager) = &chain.network;
             self.http_plan(manager, give_up).map(ChainPlan::Http)
+        });
+        let tls = listener.chains().map(|chain| match &chain.tls {
+            Some(context) => self.parts.server_tls(context).map(Some),
+            None => Some(None),
         });
         Some(ListenerPlan {
             listener: Arc::clone(listener),
             chains: chains.collect::<Option<_>>()?,
+            tls: tls.collect::<Option<_>>()?,
         })
     }
 
@@ -249,7 +263,7 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
             }
         }
         for listener in self.all_listeners() {
-            for chain in &listener.filter_chains {
+            for chain in listener.chains() {
                 let NetworkFilter::Http(manager) = &chain.network;
                 if let RouteSource::Discovered(name) = &manager.routes {
                     want(Kind::RouteConfiguration, name);
@@ -281,7 +295,7 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
     pub fn stat_prefixes(&self, kind: Kind, name: &str) -> Vec<String> {
         let managers = self
             .all_listeners()
-            .flat_map(|listener| &listener.filter_chains)
+            .flat_map(|listener| listener.chains())
             .map(|chain| {
                 let NetworkFilter::Http(manager) = &chain.network;
                 manager
@@ -339,7 +353,15 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
                 config,
             })
         });
+        let clusters = self.clusters.values().flat_map(|slot| {
+            let active = slot.active.as_ref().map(|(taken, _)| taken);
+            let taken = active
+                .into_iter()
+                .chain(slot.warming.as_ref().map(|(taken, _)| taken));
+            taken.map(|taken| Resource::Cluster(Arc::clone(&taken.resource)))
+        });
         let used: Vec<_> = listeners
+            .chain(clusters)
             .chain(routes)
             .chain(filters)
             .flat_map(|resource| parts::of(&resource))
@@ -349,7 +371,7 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
 }
 
 fn filters(listener: &Listener) -> impl Iterator<Item = &HttpFilter> {
-    listener.filter_chains.iter().flat_map(|chain| {
+    listener.chains().flat_map(|chain| {
         let NetworkFilter::Http(manager) = &chain.network;
         manager.filters.iter()
     })

@@ -55,6 +55,7 @@ fn request() -> Rc<ExchangeState> {
         source: address("10.0.0.1:4000"),
         destination: address("10.0.0.2:80"),
         server_name: "sni".into(),
+        tls: None,
         listener: Arc::new(ListenerFacts {
             name: "l".into(),
             direction: Side::Outbound,

@@ -22,6 +22,7 @@ pub(super) fn begin(slot: &Rc<FilterSlot>, field: &str) -> (Rc<ExchangeState>, C
         source: address,
         destination: address,
         server_name: String::new(),
+        tls: None,
         listener: Arc::default(),
         node: Arc::default(),
     };

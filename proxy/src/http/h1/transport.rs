@@ -121,9 +121,7 @@ impl Transport {
         self.out_at = 0;
         self.body = Bytes::new();
         self.after = b"";
-        match &self.io {
-            // Fails only for a socket that is closed already.
-            Io::Tcp(stream) => drop(stream.set_zero_linger()),
-        }
+        // Fails only for a socket that is closed already.
+        drop(self.io.tcp().set_zero_linger());
     }
 }
