@@ -266,6 +266,15 @@ impl<F: Clone + Same, R: Clone + Same> Store<F, R> {
 
     /// Answers the updates of `kind` whose parts are all done, in their order.
     fn answer(&mut self, kind: Kind, now: Now) {
+        // What names clusters is taken after those that still wait for their certificates.
+        let names_clusters = matches!(kind, Kind::Listener | Kind::RouteConfiguration);
+        let clusters_wait = self
+            .pending
+            .get(&Kind::Cluster)
+            .is_some_and(|queue| !queue.is_empty());
+        if names_clusters && clusters_wait {
+            return;
+        }
         let queue = self.pending.entry(kind).or_default();
         let mut done = Vec::new();
         while queue.front().is_some_and(|pending| pending.waits.is_empty()) {

@@ -99,6 +99,7 @@ fn listener(name: &str, routes: &str, filter: &str, app: u8) -> Listener {
         disabled: false,
     };
     let chain = FilterChain::http(HttpConnectionManager {
+        stat_prefix: name.to_owned(),
         routes: RouteSource::Discovered(routes.to_owned()),
         filters: vec![discovered, router],
         ..HttpConnectionManager::default()

@@ -223,7 +223,7 @@ fn tls_of_clusters_is_refused_where_it_is_wrong() {
 #[test]
 fn filter_chains_are_refused_where_they_are_wrong() {
     let manager = "filters: [{name: h, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network.\
-                   http_connection_manager.v3.HttpConnectionManager, route_config: {}, http_filters: [";
+                   http_connection_manager.v3.HttpConnectionManager, stat_prefix: s, route_config: {}, http_filters: [";
     let filters = format!("{manager}{ROUTER}]}}}}]");
     let pair = "{certificate_chain: {filename: a}, private_key: {filename: a}}";
     let socket = tls(

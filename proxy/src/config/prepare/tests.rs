@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leno_model::filter::{FailurePolicy, FilterConfig, RemoteCode, WasmCode, WasmFilter, WasmVm};
-use leno_model::listener::{Direction, Listener};
+use leno_model::http::HttpConnectionManager;
+use leno_model::listener::{FilterChain, Listener};
 
 use super::{Addresses, Origin, Preparer, Ready};
 use crate::access_log::sinks::Sinks;
@@ -30,15 +31,8 @@ fn preparer(addresses: Addresses) -> Preparer {
 }
 
 async fn prepare(preparer: &Preparer, address: SocketAddr) -> Result<(), String> {
-    let listener = Listener {
-        name: "l".to_owned(),
-        address,
-        filter_chains: Vec::new(),
-        stat_prefix: String::new(),
-        direction: Direction::Unspecified,
-        per_connection_buffer_limit: 0,
-        access_log: Vec::new(),
-    };
+    let chain = FilterChain::http(HttpConnectionManager::default());
+    let listener = Listener::new("l", address, chain);
     preparer
         .prepare(Part::Listener(Arc::new(listener)), Origin::Server)
         .await
