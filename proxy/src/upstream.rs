@@ -138,10 +138,14 @@ impl ClusterRuntime {
         }
     }
 
-    /// Resolves once every name has been looked up at least once, with whatever result.
+    /// Resolves once every name has been looked up at least once, with whatever result, and its addresses are in use.
     pub async fn resolved(&self) {
         for (_, resolving) in &self.names {
             resolving.clone().first().await;
+        }
+        // The task that follows the names may not have had its turn yet.
+        if !self.names.is_empty() {
+            self.rebuild();
         }
     }
 
