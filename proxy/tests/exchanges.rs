@@ -12,6 +12,7 @@ mod exchanges {
     pub(crate) mod peers;
     pub(crate) mod proxy;
     pub(crate) mod stage;
+    mod tls;
 }
 
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use leno_tests::bootstrap::{Bootstrap, Speaks, all_to};
 use leno_tests::certificates::{Authority, Identity, alternative_names, raw_uri};
-use leno_tests::client::Ask;
+use leno_tests::client::{Ask, page};
 use leno_tests::proxy::{Kind, Proxy};
 use leno_tests::wait::{free_address, until};
 use leno_tests::{peers, upstream};
@@ -172,6 +172,12 @@ async fn upstreams_filters_and_logs_are_told_of_tls() {
         })
         .await;
         logs.push(lines);
+        let dump = page(proxy.admin, "/config_dump").await.unwrap();
+        assert!(
+            dump.contains("CERTIFICATE") && dump.contains("[redacted]"),
+            "{dump}"
+        );
+        assert!(!dump.contains("PRIVATE KEY"), "{kind:?}: the key is told");
         for (counter, expected) in [
             ("handshake", 3.0),
             ("no_certificate", 1.0),

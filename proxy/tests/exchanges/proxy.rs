@@ -19,6 +19,7 @@ use leno_proxy::config::plan::{ChainPlan, ClusterPlan, FilterPlan, HttpPlan, Lis
 use leno_proxy::filters::{self, Prepared};
 use leno_proxy::router::RouteTable;
 use leno_proxy::stats::Registry;
+use leno_proxy::tls::server::ServerTls;
 use leno_proxy::worker::{Parts, Workers};
 use leno_sdk::native::NativeFactory;
 
@@ -40,6 +41,7 @@ pub(crate) struct Setup {
     pub(crate) tells_attempts: TellsAttempts,
     /// Of the virtual host.
     pub(crate) filter_overrides: BTreeMap<String, FilterOverride>,
+    pub(crate) tls: Option<Arc<ServerTls>>,
 }
 
 impl Setup {
@@ -55,6 +57,7 @@ impl Setup {
             },
             tells_attempts: TellsAttempts::default(),
             filter_overrides: BTreeMap::new(),
+            tls: None,
         }
     }
 
@@ -97,6 +100,15 @@ impl Proxy {
             ..Setup::new(clusters, routes)
         };
         setup.start().await
+    }
+
+    /// As [`Proxy::update`], with this TLS.
+    pub(crate) async fn update_tls(&mut self, tls: &Arc<ServerTls>, routes: Vec<Route>) {
+        let setup = Setup {
+            tls: Some(Arc::clone(tls)),
+            ..Setup::new(Vec::new(), routes)
+        };
+        self.workers.apply(setup.plan(Ready::default())).await.unwrap();
     }
 
     pub(crate) async fn update(&mut self, clusters: Vec<Cluster>, routes: Vec<Route>) {
@@ -214,7 +226,7 @@ impl Setup {
         let listener = ListenerPlan {
             listener: Arc::new(listener),
             chains: vec![ChainPlan::Http(http)],
-            tls: vec![None],
+            tls: vec![self.tls],
         };
         let clusters = clusters.into_iter().map(|cluster| {
             let plan = ClusterPlan {

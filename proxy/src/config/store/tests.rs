@@ -17,6 +17,7 @@ use leno_model::listener::{FilterChain, Listener, NetworkFilter};
 use leno_model::route::{
     Forward, HeaderEdits, PathMatch, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
 };
+use leno_model::tls::{CommonTls, UpstreamTls};
 use leno_xds::resource::{Kind, Resource};
 
 use super::parts::{Part, PartId, Ready};
@@ -673,4 +674,31 @@ fn two_listeners_cannot_have_one_address() {
     bench.removed = vec!["a".to_owned()];
     bench.send(3, Kind::Listener, vec![at("b", 80)]);
     bench.hears(&["gone Listener a", "ack 3", "active Listener b"]);
+}
+
+#[test]
+fn listeners_are_taken_after_the_clusters_before_them() {
+    let mut bench = Bench::new();
+    bench.hold = true;
+    let plain = Cluster::new("c", Discovery::Eds("e".to_owned()));
+    let encrypted = Cluster {
+        tls: Some(Arc::new(UpstreamTls {
+            common: CommonTls::default(),
+            server_name: String::new(),
+            endpoint_name: false,
+            verify_server_name: false,
+        })),
+        ..plain
+    };
+    bench.send(1, Kind::Cluster, vec![Resource::Cluster(Arc::new(encrypted))]);
+    bench.hold = false;
+    bench.send(2, Kind::Listener, vec![listener("l", "inline r", inline("one"))]);
+    bench.hears(&[]);
+    bench.release();
+    bench.hears(&[
+        "nack 1: c: there are no files here",
+        "ack 2",
+        "active Listener l",
+        "initialized",
+    ]);
 }
