@@ -88,6 +88,18 @@ impl Bootstrap {
         self
     }
 
+    /// A client of the last listener must say what it is, and shake hands, within this (as `0.5s`).
+    #[must_use]
+    pub fn handshake_within(mut self, time: &str) -> Self {
+        if let Some(listener) = self.listeners.last_mut() {
+            listener["listener_filters_timeout"] = time.into();
+            for chain in listener["filter_chains"].as_array_mut().into_iter().flatten() {
+                chain["transport_socket_connect_timeout"] = time.into();
+            }
+        }
+        self
+    }
+
     /// The last listener has one chain for each of these instead of its own: name, `FilterChainMatch`,
     /// `DownstreamTlsContext` (null: plain). Each answers `GET /who` with its name.
     #[must_use]

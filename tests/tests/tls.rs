@@ -12,6 +12,7 @@ use leno_tests::wait::{free_address, until};
 use leno_tests::{peers, upstream};
 use rcgen::ExtendedKeyUsagePurpose;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 
 /// What curl says: the body, or its exit code.
 type Said = Result<String, i32>;
@@ -484,4 +485,37 @@ async fn a_key_that_does_not_fit_is_refused_at_the_start() {
          {key} is not the key of the certificate"
     );
     assert!(ended.contains(&expected), "{ended}");
+}
+
+#[tokio::test]
+async fn clients_that_do_not_speak_are_closed_as_by_envoy() {
+    let folder = tempfile::tempdir().unwrap();
+    let tls = server(&Authority::new("ours").name(&["a.test"]));
+    for kind in Kind::ALL {
+        let [plain, inspected] = [free_address(), free_address()];
+        let bootstrap = Bootstrap::default()
+            .listener("plain", plain, &[], &json!([]))
+            .ends_tls(&tls)
+            .handshake_within("0.3s")
+            .listener("inspected", inspected, &[], &json!([]))
+            .chains(&[("a", json!({"server_names": ["a.test"]}), tls.clone())])
+            .handshake_within("0.3s");
+        let proxy = start(kind, folder.path(), bootstrap).await;
+        for (address, counter) in [
+            (plain, "downstream_cx_transport_socket_connect_timeout"),
+            (inspected, "downstream_pre_cx_timeout"),
+        ] {
+            let mut silent = tokio::net::TcpStream::connect(address).await.unwrap();
+            let read = silent.read(&mut [0]).await;
+            assert_eq!(read.unwrap_or(0), 0, "{kind:?} {counter}");
+            let metric = format!("envoy_listener_{counter}");
+            until(&metric, || async {
+                match proxy.metric(&metric, &[]).await {
+                    Ok(1.0) => Ok(()),
+                    other => Err(other),
+                }
+            })
+            .await;
+        }
+    }
 }

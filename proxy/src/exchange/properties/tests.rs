@@ -16,6 +16,8 @@ use crate::exchange::properties::{of_exchange, of_plugin};
 use crate::filters::Identity;
 use crate::http::headers::Headers;
 use crate::http::message::Protocol;
+use crate::tls::certificate::Certificate;
+use crate::tls::session::Session;
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -38,6 +40,11 @@ fn node() -> Node {
 
 /// A request that has just begun.
 fn request() -> Rc<ExchangeState> {
+    request_over(None)
+}
+
+/// The same over TLS.
+fn request_over(tls: Option<Arc<Session>>) -> Rc<ExchangeState> {
     let headers: Headers = [
         (":authority", "web"),
         (":path", "/a?b=c"),
@@ -55,7 +62,7 @@ fn request() -> Rc<ExchangeState> {
         source: address("10.0.0.1:4000"),
         destination: address("10.0.0.2:80"),
         server_name: "sni".into(),
-        tls: None,
+        tls,
         listener: Arc::new(ListenerFacts {
             name: "l".into(),
             direction: Side::Outbound,
@@ -177,6 +184,48 @@ fn numbers_are_eight_bytes_and_truths_are_one() {
             ("response.flags", &0_u64.to_le_bytes()),
         ],
     );
+}
+
+#[test]
+fn certificates_are_told_by_their_first_names() {
+    let certificate = |who: &str| {
+        Arc::new(Certificate {
+            subject: format!("CN={who}"),
+            sha256: format!("{who}256"),
+            uris: vec![format!("spiffe://{who}"), "spiffe://second".to_owned()],
+            dns_names: vec![format!("{who}.test")],
+            ..Certificate::default()
+        })
+    };
+    let session = Session {
+        version: "TLSv1.3",
+        peer: Some(certificate("peer")),
+        own: Some(certificate("own")),
+        ..Session::default()
+    };
+    check(
+        &request_over(Some(Arc::new(session))),
+        &[
+            ("connection.mtls", &[1]),
+            ("connection.tls_version", b"TLSv1.3"),
+            ("connection.subject_peer_certificate", b"CN=peer"),
+            ("connection.uri_san_peer_certificate", b"spiffe://peer"),
+            ("connection.dns_san_peer_certificate", b"peer.test"),
+            ("connection.sha256_peer_certificate_digest", b"peer256"),
+            ("connection.subject_local_certificate", b"CN=own"),
+            ("connection.uri_san_local_certificate", b"spiffe://own"),
+            ("connection.dns_san_local_certificate", b"own.test"),
+        ],
+    );
+    let plain = request();
+    let one_sided = request_over(Some(Arc::default()));
+    check(&one_sided, &[("connection.mtls", &[0])]);
+    for state in [&plain, &one_sided] {
+        for name in ["subject_peer_certificate", "uri_san_local_certificate", "x"] {
+            let found = get(state, &format!("connection.{name}"));
+            assert_eq!(found, Err(HostError::NotFound), "{name}");
+        }
+    }
 }
 
 #[test]
