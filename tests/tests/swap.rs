@@ -16,9 +16,8 @@ use leno_tests::registry::{another_version, push};
 use leno_tests::wait::{PATIENCE, free_address, until};
 use leno_tests::{peers, upstream};
 
-/// How often the filter is replaced. `LENO_TEST_SWAPS=200` is the long run: a swap takes as long as the control plane
-/// needs to check a module, which is a good part of a second where nothing is optimised.
-const SWAPS: usize = 30;
+/// How often the filter is replaced, unless `LENO_TEST_SWAPS` says otherwise.
+const SWAPS: usize = 200;
 
 /// Over so many connections.
 const CONNECTIONS: usize = 10;
