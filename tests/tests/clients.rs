@@ -65,7 +65,7 @@ async fn nginx(folder: &Path, address: SocketAddr) -> Running {
         ""
     };
     let config = format!(
-        "daemon off; {user} worker_processes 1; pid {at}/pid; error_log stderr;\n\
+        "daemon off; master_process off; {user} worker_processes 1; pid {at}/pid; error_log stderr;\n\
          events {{}}\n\
          http {{\n\
            access_log off; keepalive_requests 100000;\n\
