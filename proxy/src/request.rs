@@ -1,7 +1,7 @@
 //! The story of one exchange, from its request to its log line.
 //!
-//! Two halves run side by side in one task: [`Story::request`] (`request/inbound.rs`) brings the request through the filters, and
-//! [`Story::response`] finds an upstream, brings its answer back and writes it. They meet in the chain and in
+//! Two halves run side by side in one task: [`Story::request`] (`request/inbound.rs`) brings the request through the
+//! filters, and [`Story::response`] finds an upstream, brings its answer back and writes it. They meet in the chain and in
 //! [`Outbound`], and neither waits for the other but where HTTP says so.
 
 use std::cell::{Cell, RefCell};
